@@ -1,0 +1,86 @@
+"""Every setting of the server, once: its name, environment variable, default and meaning.
+
+`docs/settings.md` has an entry for each; a test compares the two. Values come from the environment, command-line options
+override them, and nothing else is read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+
+def _setting(default: Any, variable: str, meaning: str) -> Any:
+    return field(default=default, metadata={"variable": variable, "meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings in force for one process."""
+
+    data: Path = _setting(Path("data"), "FHIRSERVER_DATA", "Folder of keys, objects and the embedded database.")
+    host: str = _setting("127.0.0.1", "FHIRSERVER_HOST", "Address to listen on.")
+    port: int = _setting(8080, "FHIRSERVER_PORT", "Port to listen on.")
+    workers: int = _setting(2, "FHIRSERVER_WORKERS", "Worker processes.")
+    threads: int = _setting(8, "FHIRSERVER_THREADS", "Requests that one worker answers at once.")
+    public_base: str = _setting(
+        "", "FHIRSERVER_PUBLIC_BASE", "Address by which clients reach the server, scheme and path included."
+    )
+    mongodb_uri: str = _setting(
+        "", "FHIRSERVER_MONGODB_URI", "Replica set to use; empty starts the embedded one under the data folder."
+    )
+    database: str = _setting("fhirserver", "FHIRSERVER_DATABASE", "Name of the MongoDB database.")
+    zone: str = _setting("Europe/Paris", "FHIRSERVER_ZONE", "Zone of dates that carry none.")
+    objects_uri: str = _setting(
+        "", "FHIRSERVER_OBJECTS_URI", "Object store of DICOM and Binary content (file:// or s3://); empty is data/objects."
+    )
+    max_body: int = _setting(16_000_000, "FHIRSERVER_MAX_BODY", "Largest FHIR body, in bytes.")
+    max_instance: int = _setting(
+        4_000_000_000, "FHIRSERVER_MAX_INSTANCE", "Largest DICOM instance taken in a STOW-RS part, in bytes."
+    )
+    max_entries: int = _setting(1_000, "FHIRSERVER_MAX_ENTRIES", "Most entries of a batch or transaction.")
+    page_default: int = _setting(20, "FHIRSERVER_PAGE_DEFAULT", "Entries of a page when _count is absent.")
+    page_max: int = _setting(1_000, "FHIRSERVER_PAGE_MAX", "Most entries of a page.")
+    include_max: int = _setting(1_000, "FHIRSERVER_INCLUDE_MAX", "Most included rows of a page; more is refused.")
+    page_lifetime: int = _setting(3_600, "FHIRSERVER_PAGE_LIFETIME", "Seconds for which a page link answers.")
+    token_lifetime: int = _setting(300, "FHIRSERVER_TOKEN_LIFETIME", "Seconds for which an access token is good.")
+    token_cache: int = _setting(5, "FHIRSERVER_TOKEN_CACHE", "Seconds for which verified claims are kept.")
+    treating_days: int = _setting(
+        90, "FHIRSERVER_TREATING_DAYS", "Days after an exam during which who performed it sees the whole record."
+    )
+    treating_span: str = _setting(
+        "record", "FHIRSERVER_TREATING_SPAN", "What treating opens: the whole 'record', or the performed 'exam' only."
+    )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
+        """Settings from `environ` (the process's own by default), then from `overrides` that are not None.
+
+        Raises ValueError where a number is not one.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for setting in fields(cls):
+            text = environ.get(setting.metadata["variable"])
+            if text is not None:
+                values[setting.name] = type(setting.default)(text)
+        values.update({name: value for name, value in overrides.items() if value is not None})
+        return cls(**values)
+
+    @property
+    def base(self) -> str:
+        """The public base without a trailing slash, for example `http://127.0.0.1:8080`."""
+        return (self.public_base or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def fhir_base(self) -> str:
+        """The FHIR base: every absolute link and the audience of access tokens."""
+        return f"{self.base}/fhir"
+
+    @property
+    def dicomweb_base(self) -> str:
+        """The base of the DICOMweb Studies service."""
+        return f"{self.base}/dicomweb"
