@@ -1,0 +1,185 @@
+"""Search expressions: predicates over the stored values of one resource.
+
+The store compiles each node to its query language; `evaluate` is the same meaning in Python, slow and obvious, against
+which the compiled query is tested. A node says, in the words of MongoDB:
+
+    Equals       {tk: atom}                                            Any of several Equals: {tk: {$in: […]}}
+    StartsWith   {tk: {$elemMatch: {$gte: prefix, $lt: end}}}          both of the same atom, hence $elemMatch
+    Matches      {tk: {$regex: pattern}}                               anchored, so the index bounds the scan
+    Interval     {rg: {$elemMatch: {n: name, lo: {$op: value}, hi: {$op: value}, u: unit}}}
+    All, Any, Not   $and, $or, $nor of one                             Always, Never
+
+Nothing is said by leaving something out: everything is `Always()`, nothing is `Never()`, and `All` and `Any` hold at
+least one part.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any as AnyValue
+from typing import Literal, TypeAlias
+
+from fhirserver.search.stored import Bound, Values
+
+_SURROGATES_START, _AFTER_SURROGATES, _LAST_CHARACTER = 0xD800, 0xE000, 0x10FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """One atom is exactly this."""
+
+    atom: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartsWith:
+    """One atom begins with this."""
+
+    prefix: str
+
+    @property
+    def end(self) -> str:
+        """The first text, in the order of code points, after all those that begin with the prefix."""
+        head = self.prefix.rstrip(chr(_LAST_CHARACTER))
+        following = ord(head[-1]) + 1
+        if following == _SURROGATES_START:  # UTF-8 has no surrogates
+            following = _AFTER_SURROGATES
+        return head[:-1] + chr(following)
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """One atom begins with the prefix and holds the text somewhere after it."""
+
+    prefix: str
+    text: str
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression, of the part common to Python and PCRE, anchored at the prefix."""
+        return f"^{re.escape(self.prefix)}.*{re.escape(self.text)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One bound of a stored interval compared with a value."""
+
+    bound: Literal["lo", "hi"]
+    operator: Literal["lt", "lte", "gt", "gte"]
+    value: Bound
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """One stored interval of that name meets all comparisons and, when a unit is named, has that unit."""
+
+    name: str
+    comparisons: tuple[Comparison, ...] = ()
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """Every resource: no criterion was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """No resource."""
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Whatever the part does not say, the resources without any value included."""
+
+    part: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every part holds, each perhaps of another value of the resource."""
+
+    parts: tuple[Expression, ...]
+
+    def __post_init__(self) -> None:
+        _require_parts(self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Any:
+    """At least one part holds."""
+
+    parts: tuple[Expression, ...]
+
+    def __post_init__(self) -> None:
+        _require_parts(self.parts)
+
+
+Expression: TypeAlias = Equals | StartsWith | Matches | Interval | All | Any | Not | Always | Never
+
+
+def _require_parts(parts: tuple[Expression, ...]) -> None:
+    if not parts:
+        raise ValueError("an empty All would mean everything: write Always() or Never()")
+
+
+def all_of(parts: Iterable[Expression]) -> Expression:
+    """The conjunction of at least one part; a single part stands for itself."""
+    found = tuple(parts)
+    return found[0] if len(found) == 1 else All(found)
+
+
+def any_of(parts: Iterable[Expression]) -> Expression:
+    """The disjunction; of no parts, nothing. A part that is itself an `Any` is opened, so that equalities meet."""
+    found: list[Expression] = []
+    for part in parts:
+        found.extend(part.parts if isinstance(part, Any) else (part,))
+    if not found:
+        return Never()
+    return found[0] if len(found) == 1 else Any(tuple(found))
+
+
+_OPERATORS: dict[str, Callable[[AnyValue, AnyValue], bool]] = {
+    "lt": operator.lt,
+    "lte": operator.le,
+    "gt": operator.gt,
+    "gte": operator.ge,
+}
+
+
+def evaluate(expression: Expression, values: Values) -> bool:
+    """Whether the expression holds of these values."""
+    match expression:
+        case Equals(atom):
+            return atom in values.tk
+        case StartsWith(prefix):
+            return any(atom.startswith(prefix) for atom in values.tk)
+        case Matches():
+            pattern = re.compile(expression.pattern)
+            return any(pattern.match(atom) for atom in values.tk)
+        case Interval():
+            return any(_meets(interval, expression) for interval in values.rg)
+        case All(parts):
+            return all(evaluate(part, values) for part in parts)
+        case Any(parts):
+            return any(evaluate(part, values) for part in parts)
+        case Not(part):
+            return not evaluate(part, values)
+        case Always():
+            return True
+        case Never():
+            return False
+
+
+def _meets(interval: dict[str, AnyValue], wanted: Interval) -> bool:
+    return (
+        interval["n"] == wanted.name
+        and (wanted.unit is None or wanted.unit in interval.get("u", ()))
+        and all(
+            _OPERATORS[comparison.operator](interval[comparison.bound], comparison.value)
+            for comparison in wanted.comparisons
+        )
+    )

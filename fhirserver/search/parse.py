@@ -1,0 +1,206 @@
+"""From the parameters of a search to a `Query` (https://hl7.org/fhir/R4/search.html).
+
+What is not understood is refused, never ignored: dropping a criterion would return more than was asked. Leniency puts
+aside only what names an unknown parameter; a modifier that is not offered is refused in any case, as the specification
+demands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import Protocol
+
+from fhirserver.errors import BadRequest, NotSupported, TooCostly
+from fhirserver.search import composite, date, number, quantity, reference, string, token, uri
+from fhirserver.search.escape import split
+from fhirserver.search.expression import Always, Expression, Interval, Not, StartsWith, all_of, any_of
+from fhirserver.search.query import Handling, Include, Pair, Query
+from fhirserver.search.result_parameters import REPEATABLE, RESULT_PARAMETERS, UnknownName, Wanted
+from fhirserver.search.stored import SEPARATOR, Context
+from resources.declaration import Declaration, SearchParameter
+
+__all__ = ["Include", "Query", "parse"]
+
+MOST_PAIRS = 200
+MOST_VALUES = 2000
+"""What one search may ask, so that no single request can occupy the database."""
+
+_NOT_OFFERED = frozenset({"_content", "_filter", "_has", "_list", "_query", "_text", "_type"})
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
+
+class _ParameterType(Protocol):
+    """What each module of a parameter type offers to the parser."""
+
+    MODIFIERS: frozenset[str]
+
+    def expression(
+        self, parameter: SearchParameter, modifier: str | None, value: str, context: Context, /
+    ) -> Expression: ...
+
+
+_TYPES: Mapping[str, _ParameterType] = {
+    "composite": composite,
+    "date": date,
+    "number": number,
+    "quantity": quantity,
+    "reference": reference,
+    "string": string,
+    "token": token,
+    "uri": uri,
+}
+_ORDERED = frozenset({"date", "number", "quantity"})
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One search while it is read."""
+
+    declaration: Declaration
+    context: Context
+    handling: Handling
+    wanted: Wanted
+    criteria: list[Expression] = field(default_factory=list)
+    used: list[Pair] = field(default_factory=list)
+    ignored: list[Pair] = field(default_factory=list)
+    values: int = 0
+
+
+def parse(
+    declaration: Declaration,
+    pairs: Sequence[Pair],
+    *,
+    handling: Handling,
+    zone: tzinfo,
+    supported: Mapping[str, Declaration],
+    base: str | None = None,
+    count_default: int = 20,
+    count_max: int = 1000,
+) -> Query:
+    """Read the parameters, already percent-decoded and in their order, of a search for the declared type.
+
+    Raises BadRequest with the parameter's name as `expression`; its code is `not-supported` for what FHIR defines and
+    this server does not offer, `too-costly` for too much at once, `invalid` for the rest.
+    """
+    if len(pairs) > MOST_PAIRS:
+        raise TooCostly(f"a search has at most {MOST_PAIRS} parameters")
+    reading = _Reading(
+        declaration, Context(zone, base, supported), handling, Wanted(declaration, supported, count_max, count_default)
+    )
+    for name, value in pairs:
+        _read(name, value, reading)
+    return _query(reading)
+
+
+def _query(reading: _Reading) -> Query:
+    wanted = reading.wanted
+    return Query(
+        type=reading.declaration.type,
+        expression=all_of(reading.criteria) if reading.criteria else Always(),
+        count=0 if wanted.summary == "count" else wanted.count,
+        sort=wanted.sort,
+        summary=wanted.summary,
+        elements=wanted.elements,
+        total=wanted.total,
+        includes=tuple(dict.fromkeys(wanted.includes)),
+        ignored=tuple(reading.ignored),
+        self_pairs=tuple(reading.used),
+    )
+
+
+def _read(name: str, value: str, reading: _Reading) -> None:
+    """One parameter: used, refused, or with leniency put aside."""
+    _check_characters(name, value)
+    bare, _, modifier = name.partition(":")
+    try:
+        if not value:
+            raise UnknownName(f"{name} has no value")
+        if bare in RESULT_PARAMETERS:
+            value = _read_result_parameter(bare, modifier, value, reading)
+        else:
+            reading.criteria.append(_criterion(bare, modifier or None, value, reading))
+    except UnknownName as unknown:
+        if reading.handling == "strict":
+            raise BadRequest(str(unknown), expression=bare) from None
+        reading.ignored.append((name, str(unknown)))
+    else:
+        reading.used.append((name, value))
+
+
+def _check_characters(name: str, value: str) -> None:
+    """Refuse what no FHIR string holds and no index stores."""
+    if _CONTROL.search(name):
+        raise BadRequest("the name of a parameter holds a control character")
+    if _CONTROL.search(value):
+        raise BadRequest(f"{name}: the value holds a control character", expression=name)
+
+
+def _read_result_parameter(name: str, modifier: str, value: str, reading: _Reading) -> str:
+    """One parameter about the result; gives its value as it was used."""
+    if modifier:
+        raise NotSupported(f"{name}: the modifier ':{modifier}' is not offered", expression=name)
+    if name not in REPEATABLE and any(used == name for used, _ in reading.used):
+        raise BadRequest(f"{name} may be given once", expression=name)
+    return RESULT_PARAMETERS[name](value, reading.wanted)
+
+
+def _criterion(name: str, modifier: str | None, value: str, reading: _Reading) -> Expression:
+    """The expression of one parameter: any of its values."""
+    parameter = _declared(name, modifier, reading.declaration)
+    if modifier == "missing":
+        return _missing(parameter, value)
+    _check_modifier(parameter, modifier, reading)
+    texts = split(value, ",")
+    if not all(texts):
+        raise BadRequest(f"{name}: one of the values separated by commas is empty", expression=name)
+    reading.values += len(texts)
+    if reading.values > MOST_VALUES:
+        raise TooCostly(f"a search has at most {MOST_VALUES} values", expression=name)
+    compare = _TYPES[parameter.type].expression
+    found = any_of(compare(parameter, modifier, text, reading.context) for text in texts)
+    return Not(found) if modifier == "not" else found
+
+
+def _declared(name: str, modifier: str | None, declaration: Declaration) -> SearchParameter:
+    """The parameter of that name; refuses what FHIR defines but is not offered, and then what is not known."""
+    if "." in name or (modifier is not None and "." in modifier):
+        raise NotSupported(f"{name}: chained parameters are not offered", expression=name)
+    if name in _NOT_OFFERED:
+        raise NotSupported(f"{name} is not offered", expression=name)
+    parameter = declaration.parameters.get(name)
+    if parameter is None:
+        raise UnknownName(f"{declaration.type} has no search parameter '{name}'")
+    if parameter.type not in _TYPES:
+        raise NotSupported(f"{name}: parameters of type {parameter.type} are not offered", expression=name)
+    return parameter
+
+
+def _check_modifier(parameter: SearchParameter, modifier: str | None, reading: _Reading) -> None:
+    if modifier is None or modifier in _TYPES[parameter.type].MODIFIERS:
+        return
+    if parameter.type == "reference" and modifier in reading.context.types:
+        if parameter.targets and modifier not in parameter.targets:
+            raise BadRequest(f"{parameter.name} does not refer to {modifier}", expression=parameter.name)
+        return
+    raise NotSupported(
+        f"{parameter.name}: the modifier ':{modifier}' is not offered for a {parameter.type} parameter",
+        expression=parameter.name,
+    )
+
+
+def _missing(parameter: SearchParameter, value: str) -> Expression:
+    """`:missing`: whether the resource has any value, found by the beginnings that all its values have."""
+    name = parameter.name
+    if parameter.type == "composite":
+        raise NotSupported(f"{name}: the modifier ':missing' is not defined for a composite parameter", expression=name)
+    if value not in {"true", "false"}:
+        raise BadRequest(f"{name}:missing: '{value}' is neither true nor false", expression=name)
+    present: Expression
+    if parameter.type in _ORDERED:
+        present = Interval(name)
+    else:
+        present = any_of((StartsWith(name + SEPARATOR), StartsWith(f"{name}:")))
+    return Not(present) if value == "true" else present

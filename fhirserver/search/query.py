@@ -1,0 +1,48 @@
+"""A search as it was asked: the criteria as an expression, and how the result is wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from fhirserver.search.expression import Expression
+
+Handling: TypeAlias = Literal["strict", "lenient"]
+Total: TypeAlias = Literal["none", "estimate", "accurate"]
+Summary: TypeAlias = Literal["true", "text", "data", "count", "false"]
+Pair: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """Resources wanted beside the matches, along a reference parameter of the source type.
+
+    `reverse` is `_revinclude`: then the source type refers to the matches instead of being one of them.
+    """
+
+    source: str
+    param: str
+    target: str | None = None
+    iterate: bool = False
+    reverse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What `parse` understood. Nothing here says what may be seen.
+
+    `sort` holds pairs of parameter and whether descending; `count` is the size of a page, 0 for the total alone;
+    `total` is None when nothing was said; `ignored` holds name and reason of what leniency passed over; `self_pairs`
+    are the parameters that were used, for the self link.
+    """
+
+    type: str
+    expression: Expression
+    count: int
+    sort: tuple[tuple[str, bool], ...] = ()
+    summary: Summary | None = None
+    elements: tuple[str, ...] = ()
+    total: Total | None = None
+    includes: tuple[Include, ...] = ()
+    ignored: tuple[tuple[str, str], ...] = ()
+    self_pairs: tuple[Pair, ...] = ()

@@ -1,0 +1,41 @@
+"""The search values of a resource, as they are stored beside it. Their shapes are described in `stored`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import tzinfo
+from typing import Any
+
+from fhirserver.search import composite, date, number, quantity, reference, string, token, uri
+from fhirserver.search.stored import Collector, Context, Values
+from resources.declaration import Declaration
+
+__all__ = ["Values", "extract"]
+
+_ADD = {
+    "date": date.add,
+    "number": number.add,
+    "quantity": quantity.add,
+    "reference": reference.add,
+    "string": string.add,
+    "token": token.add,
+    "uri": uri.add,
+}
+
+
+def extract(declaration: Declaration, resource: Mapping[str, Any], zone: tzinfo, base: str | None = None) -> Values:
+    """The values of every declared parameter in a resource as it will be stored, id and meta included.
+
+    `zone` is where dates without an offset were written; a reference to a URL below `base` is kept in relative form.
+    A value that validation should have refused contributes nothing and raises nothing.
+    """
+    into = Collector(Context(zone, base))
+    for name, parameter in declaration.parameters.items():
+        found = parameter.extract(resource)
+        if not found:
+            continue
+        if parameter.type == "composite":
+            composite.add(parameter, found, into)
+        elif (add := _ADD.get(parameter.type)) is not None:
+            add(name, found, into)
+    return into.values()
