@@ -52,17 +52,15 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
 }
 """The types with behaviour of their own."""
 
-DIRECTORY = frozenset(
-    (
-        # who and where
-        "Endpoint HealthcareService Location Organization OrganizationAffiliation Practitioner PractitionerRole"
-        # conformance, https://hl7.org/fhir/R4/conformance-module.html
-        " CapabilityStatement CompartmentDefinition GraphDefinition ImplementationGuide MessageDefinition"
-        " OperationDefinition SearchParameter StructureDefinition StructureMap"
-        # terminology, https://hl7.org/fhir/R4/terminology-module.html
-        " CodeSystem ConceptMap NamingSystem TerminologyCapabilities ValueSet"
-    ).split()
-)
+# Who and where; conformance (https://hl7.org/fhir/R4/conformance-module.html); terminology
+# (https://hl7.org/fhir/R4/terminology-module.html).
+_DIRECTORY = """
+Endpoint HealthcareService Location Organization OrganizationAffiliation Practitioner PractitionerRole
+CapabilityStatement CompartmentDefinition GraphDefinition ImplementationGuide MessageDefinition OperationDefinition
+SearchParameter StructureDefinition StructureMap
+CodeSystem ConceptMap NamingSystem TerminologyCapabilities ValueSet
+"""
+DIRECTORY = frozenset(_DIRECTORY.split())
 """Types that are about no patient and that every admitted actor may read."""
 
 OTHER = frozenset({"Basic", "Binary", "Bundle", "Group"})

@@ -1,4 +1,4 @@
-"""AuditEvent: https://hl7.org/fhir/R4/auditevent.html. Nobody is its author: the server records, people are recorded."""
+"""AuditEvent: https://hl7.org/fhir/R4/auditevent.html. It has no author: people are recorded in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DocumentManifest: https://hl7.org/fhir/R4/documentmanifest.html. It has no clinical date; its content may be a study."""
+"""DocumentManifest: https://hl7.org/fhir/R4/documentmanifest.html. Undated; its content may be a study."""
 
 from __future__ import annotations
 

@@ -182,8 +182,8 @@ TABLE: tuple[Invariant, ...] = (
     Invariant(
         "Observation",
         "obs-7",
-        "If Observation.code is the same as an Observation.component.code then the value element associated with the code"
-        " SHALL NOT be present",
+        "If Observation.code is the same as an Observation.component.code then the value element associated with the"
+        " code SHALL NOT be present",
         _component_codes_differ,
     ),
 )

@@ -10,7 +10,10 @@ Severity = Literal["fatal", "error", "warning", "information"]
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One finding: ``code`` of https://hl7.org/fhir/R4/valueset-issue-type.html, ``expression`` a FHIRPath to the element."""
+    """One finding; ``expression`` is the FHIRPath of the element, ``code`` an issue type.
+
+    https://hl7.org/fhir/R4/valueset-issue-type.html
+    """
 
     severity: Severity
     code: str

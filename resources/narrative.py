@@ -12,20 +12,23 @@ import re
 from lxml import etree
 
 XHTML = "{http://www.w3.org/1999/xhtml}"
-ELEMENTS = frozenset(
-    ["a", "abbr", "acronym", "address", "area", "b", "big", "blockquote", "br", "caption", "cite", "code", "col",
-    "colgroup", "dd", "del", "dfn", "div", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img",
-    "ins", "kbd", "li", "map", "ol", "p", "pre", "q", "samp", "small", "span", "strong", "sub", "sup", "table", "tbody",
-    "td", "tfoot", "th", "thead", "tr", "tt", "u", "ul", "var"] ) ATTRIBUTES = frozenset( ["abbr", "accesskey", "align",
-    "alt", "axis", "bgcolor", "border", "cellhalign", "cellpadding", "cellspacing", "cellvalign", "char", "charoff",
-    "charset", "cite", "class", "colspan", "compact", "coords", "dir", "frame", "headers", "height", "href", "hreflang",
-    "hspace", "id", "lang", "longdesc", "name", "noshade", "nowrap", "rel", "rev", "rowspan", "rules", "scope", "shape",
-    "span", "src", "start", "style", "summary", "tabindex", "title", "type", "valign", "value", "vspace", "width"] )
-    LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang" SCHEMES = frozenset({"http", "https", "mailto", "tel",
-    "ftp", "urn"}) _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.\-]*):") _IMAGE_DATA =
-    re.compile(r"\s*data:image/(png|jpeg|gif|svg\+xml|webp)[;,]") _ACTIVE_STYLE =
-    re.compile(r"expression\s*\(|@import|javascript:|behavior\s*:|-moz-binding|\\|/\*", re.IGNORECASE) _STYLE_ADDRESS =
-    re.compile(r"url\s*\(\s*['\"]?([^'\")]*)", re.IGNORECASE)
+_ELEMENTS = """
+a abbr acronym address area b big blockquote br caption cite code col colgroup dd del dfn div dl dt em h1 h2 h3 h4 h5 h6
+hr i img ins kbd li map ol p pre q samp small span strong sub sup table tbody td tfoot th thead tr tt u ul var
+"""
+_ATTRIBUTES = """
+abbr accesskey align alt axis bgcolor border cellhalign cellpadding cellspacing cellvalign char charoff charset cite class
+colspan compact coords dir frame headers height href hreflang hspace id lang longdesc name noshade nowrap rel rev rowspan
+rules scope shape span src start style summary tabindex title type valign value vspace width
+"""
+ELEMENTS = frozenset(_ELEMENTS.split())
+ATTRIBUTES = frozenset(_ATTRIBUTES.split())
+LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
+SCHEMES = frozenset({"http", "https", "mailto", "tel", "ftp", "urn"})
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
+_IMAGE_DATA = re.compile(r"data:image/(png|jpeg|gif|svg\+xml|webp)[;,]")
+_ACTIVE_STYLE = re.compile(r"expression\s*\(|@import|javascript:|behavior\s*:|-moz-binding|\\|/\*", re.IGNORECASE)
+_STYLE_ADDRESS = re.compile(r"url\s*\(\s*['\"]?([^'\")]*)", re.IGNORECASE)
 
 
 def problems(div: str) -> list[str]:
@@ -73,16 +76,21 @@ def _is_plain_style(style: str) -> bool:
     """Whether a style only formats: background images may be relative or inline, as HL7's own narratives have them."""
     if _ACTIVE_STYLE.search(style):
         return False
+    addresses = [_compact(address) for address in _STYLE_ADDRESS.findall(style)]
     return all(
-        (_SCHEME.match(address) is None and not address.startswith("//")) or _IMAGE_DATA.match(address)
-        for address in _STYLE_ADDRESS.findall(style)
+        _IMAGE_DATA.match(address) or not (_SCHEME.match(address) or address.startswith("//")) for address in addresses
     )
 
 
 def _is_passive(element: str, address: str) -> bool:
     """Whether following the address can only show something: a known scheme, a relative address, or an inline image."""
-    compact = re.sub(r"[\x00-\x20\x7f-\xa0]", "", address)
+    compact = _compact(address)
     scheme = _SCHEME.match(compact)
     if scheme is None or scheme[1].lower() in SCHEMES:
         return True
     return element == "img" and _IMAGE_DATA.match(compact) is not None
+
+
+def _compact(address: str) -> str:
+    """The address as a browser reads it: without the white space and controls that can hide a scheme."""
+    return re.sub(r"[\x00-\x20\x7f-\xa0]", "", address)

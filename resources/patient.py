@@ -1,4 +1,4 @@
-"""Patient: https://hl7.org/fhir/R4/patient.html. Its record is its own; who its practitioner is makes nobody an author."""
+"""Patient: https://hl7.org/fhir/R4/patient.html. Its record is its own and nobody is its author."""
 
 from __future__ import annotations
 

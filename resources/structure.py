@@ -39,14 +39,14 @@ class Element(msgspec.Struct, frozen=True):
     targets: tuple[str, ...]
 
     def json_names(self, name: str) -> tuple[tuple[str, str], ...]:
-        """The JSON property names of this element called ``name``, each with its type: ``("valueQuantity", "Quantity")``."""
+        """The JSON names of this element called ``name``, each with its type: ``("valueQuantity", "Quantity")``."""
         if not self.choice:
             return ((name, self.types[0]),)
         return tuple((name + type_name[0].upper() + type_name[1:], type_name) for type_name in self.types)
 
 
 class Structure(msgspec.Struct, frozen=True):
-    """One type or element with children: ``kind`` is resource, complex or backbone; ``elements`` by name without ``[x]``."""
+    """One type or element with children; ``kind`` is resource, complex or backbone, ``elements`` go without ``[x]``."""
 
     kind: str
     base: str
@@ -66,7 +66,7 @@ def structures() -> Mapping[str, Structure]:
 
 
 def is_a(type_name: str, ancestor: str) -> bool:
-    """Whether a type is the named one or derived from it (``Age`` is a ``Quantity``); primitives are only themselves."""
+    """Whether a type is the named one or derived from it (``Age`` is a ``Quantity``); a primitive is only itself."""
     current = type_name
     while current:
         if current == ancestor:

@@ -127,7 +127,7 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What is to be looked at in one JSON member: its FHIRPath name, its type, and for choices the group it belongs to."""
+    """What is to be looked at in one JSON member: its FHIRPath name, its type, the choice it belongs to, its targets."""
 
     path: str
     type: str

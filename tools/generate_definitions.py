@@ -395,7 +395,7 @@ def zipped(value: object) -> bytes:
 
 
 def is_current(path: Path, content: bytes) -> bool:
-    """Whether the checked-in file says the same; gzip files are compared unpacked, since zlib builds pack differently."""
+    """Whether the checked-in file says the same; gzip is compared unpacked, since zlib builds differ."""
     if not path.exists():
         return False
     if path.suffix == ".gz":
