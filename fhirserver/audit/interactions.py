@@ -1,0 +1,141 @@
+"""Events of the RESTful interactions: https://profiles.ihe.net/ITI/BALP/content.html, sections 3:5.7.1 to 3:5.7.5.
+
+One event for each patient whose record was disclosed or changed, so that each may read their own and nobody else's
+name; one without a patient where nobody's record was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from consent.decision import Decision
+from fhirserver.access import Access
+from fhirserver.audit import codes, parts
+from fhirserver.audit.caller import Caller, Moment
+from fhirserver.audit.decisions import consent_events, representatives
+from fhirserver.audit.event import Event, event
+from fhirserver.audit.parts import Part, Shape, frozen
+from fhirserver.store.rows import Row
+
+# A search may name any number of patients; the trail of those beyond this many is not written.
+MOST_NAMED_PATIENTS: Final = 50
+
+_REST = frozen(codes.REST)
+_PROFILES: Final[Mapping[str, str]] = {
+    "read": "Read",
+    "vread": "Read",
+    "history": "Query",
+    "search": "Query",
+    "create": "Create",
+    "update": "Update",
+    "delete": "Delete",
+}
+# The code of http://hl7.org/fhir/restful-interaction, and the action, of each of our interactions.
+_INTERACTIONS: Final[Mapping[str, tuple[str, parts.Action, parts.Role]]] = {
+    "read": ("read", "R", "read"),
+    "vread": ("vread", "R", "read"),
+    "history": ("history-instance", "R", "read"),
+    "search": ("search-type", "E", "query"),
+    "create": ("create", "C", "create"),
+    "update": ("update", "U", "update"),
+    "delete": ("delete", "D", "delete"),
+}
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+
+
+def read_events(access: Access, row: Row, decision: Decision, interaction: str = "read") -> list[Event]:
+    """A read, vread or history of one resource was permitted by `decision`.
+
+    Where a Consent determined the decision, its AuthZconsent events follow.
+    """
+    reference = f"{row.type}/{row.id}" if interaction == "read" else f"{row.type}/{row.id}/_history/{row.version}"
+    if interaction == "history":
+        reference = f"{row.type}/{row.id}"
+    events = _events(access, interaction, row, parts.data(reference, decision.code))
+    return events + consent_events(access, interaction, row, decision)
+
+
+def write_events(access: Access, interaction: str, row: Row) -> list[Event]:
+    """A create, update or delete was done; `row` is what it left."""
+    return _events(access, interaction, row, parts.data(f"{row.type}/{row.id}/_history/{row.version}"))
+
+
+def search_events(access: Access, type_: str, query_string: str, rows: Iterable[Row]) -> list[Event]:
+    """A search was answered with `rows`, the included ones among them.
+
+    What was asked is told, not what was found; the patients are those of the rows and those the query names.
+    """
+    concerned: dict[str | None, Sequence[Mapping[str, Any]]] = dict.fromkeys(_named_patients(type_, query_string), ())
+    for row in rows:
+        for subject in row.facts.get("subjects", ()):
+            concerned[subject["patient"]] = representatives(subject)
+    if not concerned:
+        concerned[None] = ()
+    names = sorted({name for name, _ in parse_qsl(query_string, keep_blank_values=True)})
+    asked = parts.query(f"{type_}?{query_string}", f"{type_}?{'&'.join(names)}")
+    caller, moment = Caller.of(access), Moment(access.now, access.request_id)
+    extra = (frozen(codes.AUDIT_LOG_USED),) if type_ == "AuditEvent" else ()
+    request = parts.request(access.request_id)
+    return [
+        event(
+            _shape("search", is_about_patient=patient is not None, extra=extra),
+            caller,
+            "query",
+            moment,
+            _entities(asked, patient, request),
+            patient=patient,
+            representatives=known,
+        )
+        for patient, known in concerned.items()
+    ]
+
+
+def _events(access: Access, interaction: str, row: Row, data: Part) -> list[Event]:
+    caller, moment = Caller.of(access), Moment(access.now, access.request_id)
+    request = parts.request(access.request_id)
+    role = _INTERACTIONS[interaction][2]
+    extra = (frozen(codes.AUDIT_LOG_USED),) if row.type == "AuditEvent" else ()
+    subjects: Sequence[Mapping[str, Any]] = row.facts.get("subjects") or ({"patient": None},)
+    return [
+        event(
+            _shape(interaction, is_about_patient=subject["patient"] is not None, extra=extra),
+            caller,
+            role,
+            moment,
+            _entities(data, subject["patient"], request),
+            patient=subject["patient"],
+            representatives=representatives(subject),
+        )
+        for subject in subjects
+    ]
+
+
+def _shape(interaction: str, *, is_about_patient: bool, extra: tuple[tuple[str, str, str], ...]) -> Shape:
+    code, action, _ = _INTERACTIONS[interaction]
+    profiles: tuple[str, ...] = (codes.OAUTH_MINIMAL,)
+    if interaction != "history":  # BALP has no pattern for a history.
+        profiles = (codes.profile(f"{'Patient' * is_about_patient}{_PROFILES[interaction]}"), *profiles)
+    return Shape(_REST, action, (frozen(codes.interaction(code)), *extra), profiles=profiles)
+
+
+def _entities(data: Part, patient: str | None, request: Part) -> tuple[Part, ...]:
+    return (data, parts.patient(patient), request) if patient else (data, request)
+
+
+def _named_patients(type_: str, query_string: str) -> Iterator[str]:
+    """Patients whom a query names, whether or not anything was found: who looked for them is theirs to know."""
+    named = 0
+    for name, values in parse_qsl(query_string):
+        parameter, _, modifier = name.partition(":")
+        for value in values.split(","):
+            kind, _, id_ = value.rpartition("/")
+            is_typed = kind == "Patient" or kind.endswith("/Patient") or (not kind and modifier == "Patient")
+            is_patient = is_typed or (not kind and (parameter == "patient" or (type_, parameter) == ("Patient", "_id")))
+            if is_patient and not (modifier and modifier != "Patient") and _ID.fullmatch(id_):
+                yield f"Patient/{id_}"
+                named += 1
+                if named == MOST_NAMED_PATIENTS:
+                    return
