@@ -54,7 +54,7 @@ def _decided(
 ) -> list[Event]:
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
     determining = consents(decision)
-    concerned: dict[str | None, Sequence[Mapping[str, Any]]] = {**patients} or {None: ()}
+    concerned: list[tuple[str | None, Sequence[Mapping[str, Any]]]] = [*patients.items()] or [(None, ())]
     what = f"{type_}/{id_}" if id_ else type_
     return [
         event(
@@ -66,7 +66,7 @@ def _decided(
             patient=patient,
             representatives=known,
         )
-        for patient, known in concerned.items()
+        for patient, known in concerned
     ]
 
 
