@@ -1,0 +1,98 @@
+"""What is asked: the same requests of the server and of the floor, the server's with a token.
+
+Goals are multiples of the floor's processor time, in the same run, with token, decision and durable audit included.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from benchmarks import data, load
+
+FHIR_JSON = "application/fhir+json"
+
+# Numbers of resources that are created, far above those of any region.
+_NEW = itertools.count(100_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One request before it is addressed: method, target below the FHIR base, body, and who sends it."""
+
+    method: str
+    target: str
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A kind of request: its goal as a multiple of the floor, how often a round sends it, and the next one to send.
+
+    `writes` says whose token goes with it: a hospital's system writes, a doctor reads.
+    """
+
+    name: str
+    goal: float
+    count: int
+    status: int
+    make: Callable[[data.Region, random.Random], Query]
+    writes: bool = False
+
+    def queries(self, region: data.Region, seed: int, count: int) -> Iterator[Query]:
+        """`count` requests, the same for the same seed, but for the numbers of what is created."""
+        chance = random.Random(seed)
+        return (self.make(region, chance) for _ in range(count))
+
+
+def wire(query: Query, host: str, token: str | None) -> bytes:
+    """The request as it is sent to one of the programs."""
+    headers = {"Accept": FHIR_JSON}
+    if query.body is not None:
+        headers["Content-Type"] = FHIR_JSON
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    return load.request(query.method, f"/fhir{query.target}", host=host, headers=headers, body=query.body)
+
+
+def _read(region: data.Region, chance: random.Random) -> Query:
+    return Query("GET", f"/Patient/bench-p{chance.randrange(region.patients)}")
+
+
+def _search20(region: data.Region, chance: random.Random) -> Query:
+    return Query("GET", f"/ImagingStudy?patient=Patient/bench-p{chance.choice(region.with_many())}&_count=20")
+
+
+def _ident(region: data.Region, chance: random.Random) -> Query:
+    token = f"{data.IDENTIFIER_SYSTEM}|{data.identifier_of(chance.randrange(region.patients))}"
+    return Query("GET", f"/Patient?identifier={quote(token, safe=':')}")
+
+
+def _create_patient(_region: data.Region, _chance: random.Random) -> Query:
+    return Query("POST", "/Patient", data.new_patient(next(_NEW)))
+
+
+def _create_study(region: data.Region, chance: random.Random) -> Query:
+    return Query("POST", "/ImagingStudy", data.new_study(next(_NEW), chance.randrange(region.patients)))
+
+
+def _transaction(_region: data.Region, _chance: random.Random) -> Query:
+    return Query("POST", "", data.new_record(next(_NEW)))
+
+
+WORKLOADS = (
+    Workload("read", 1.8, 2_000, 200, _read),
+    Workload("search20", 2.0, 1_000, 200, _search20),
+    Workload("ident", 2.0, 1_500, 200, _ident),
+    Workload("create_patient", 2.5, 800, 201, _create_patient, writes=True),
+    Workload("create_study", 2.5, 800, 201, _create_study, writes=True),
+    Workload("transaction", 2.5, 400, 200, _transaction, writes=True),
+)
+
+
+def latest_across_patients(_region: data.Region, _chance: random.Random) -> Query:
+    """The latest twenty studies of all patients who are followed."""
+    return Query("GET", "/ImagingStudy?_sort=-started&_count=20")
