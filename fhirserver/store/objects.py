@@ -171,15 +171,15 @@ class Upload:
             self.abandon()
             raise Unavailable("The object store does not take the content.") from error
 
-    def view(self) -> memoryview:
+    def view(self) -> bytes | mmap.mmap:
         """Everything written so far, without holding it: for a header that is longer than `head`."""
         if self._descriptor is None:
             raise ValueError("the upload is over")
         if self.size <= len(self.head):
-            return memoryview(bytes(self.head))
+            return bytes(self.head)
         if self._map is None:
             self._map = mmap.mmap(self._descriptor, self.size, access=mmap.ACCESS_READ)
-        return memoryview(self._map)
+        return self._map
 
     def rest(self) -> None:
         """Give back memory and the open file while the upload waits to be finished or abandoned."""
