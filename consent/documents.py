@@ -1,0 +1,54 @@
+"""The documents that are materialised in facts: relations, rulings, and the windows of a base Consent."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, TypedDict
+
+Effect = Literal["permit", "deny"]
+Family = Literal["base", "grant", "restriction", "opposition"]
+
+# Two keys are words of Python, so these are written in the functional form.
+Base = TypedDict("Base", {"from": datetime, "until": datetime})
+"""A window in which a base Consent replaces the implicit policy."""
+
+Relation = TypedDict(
+    "Relation",
+    {
+        "kind": Literal["declared", "treating", "representative"],
+        "key": str,
+        "organization": str | None,
+        "from": datetime,
+        "until": datetime,
+        "source": str,
+    },
+)
+"""Who is related to a patient, when; with an organization, only when acting for it."""
+
+Exception_ = TypedDict(
+    "Exception_",
+    {"keys": list[str], "purposes": list[str], "actions": list[str], "from": datetime, "until": datetime},
+)
+"""Whom a ruling does not reach, because a nested provision of the same Consent says otherwise."""
+
+Ruling = TypedDict(
+    "Ruling",
+    {
+        "effect": Effect,
+        "family": Family,
+        "keys": list[str],
+        "purposes": list[str],
+        "actions": list[str],
+        "from": datetime,
+        "until": datetime,
+        "source": str,
+        "unless": list[Exception_],
+    },
+)
+"""What one provision of a Consent says of one resource."""
+
+Membership = TypedDict(
+    "Membership",
+    {"member": str, "organization": str | None, "group": str, "from": datetime, "until": datetime},
+)
+"""Who is in a role, an inner team or a group, when."""

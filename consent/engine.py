@@ -1,0 +1,350 @@
+"""The decision, twice from the same rules: over one resource at hand, and as a condition over all of them.
+
+`decide` permits a resource exactly when `admit` raises no objection and the condition of `permitted` holds for its
+facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from itertools import combinations
+from typing import Any
+
+from consent import bans, near_misses, scopes
+from consent.condition import (
+    AllOf,
+    AnyOf,
+    Condition,
+    Every,
+    Everything,
+    Not,
+    Nothing,
+    Predicate,
+    Some,
+    bind,
+    prepare,
+    simplify,
+)
+from consent.decision import SENTENCES, Decision, Reason
+from consent.policy import DEFAULT, Policy
+from consent.request import Actor, Request
+from consent.rules import RULES, Rule
+from consent.rules.rule import Question
+
+NO_REDISCLOSURE = "no-redisclosure"
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Everything of one type that the actor may reach at the instant of the request.
+
+    `audience` holds the keys of which a permitted row shares at least one with its own audience (`facts.audience`);
+    None would mean that no key need be shared. `rules` names the rules that may speak.
+    """
+
+    condition: Condition
+    audience: frozenset[str] | None
+    rules: tuple[str, ...]
+
+
+# ------------------------------------------------------------------------------------------------- by the token alone
+
+
+def admit(
+    actor: Actor,
+    request: Request,
+    resource_type: str,
+    *,
+    patient: str | None = None,
+    policy: Policy = DEFAULT,
+) -> Decision | None:
+    """Return the refusal that follows from the token alone, or None for who may go on.
+
+    `patient` is the patient the request itself names, if any. The refusal's status is "forbidden": it is the same
+    whatever is stored.
+    """
+    codes = _plan(actor, request.interaction, request.purpose, resource_type, policy).refusals
+    if not codes and patient is not None:
+        limits = scopes.context_patients(actor, request.interaction, resource_type)
+        if limits is not None and patient not in limits:
+            codes = ("patient-context-mismatch",)
+    return _forbidden(codes, request.now) if codes else None
+
+
+def _forbidden(codes: Sequence[str], instant: datetime) -> Decision:
+    reasons = tuple(Reason(code, "admission", SENTENCES[code]["en"]) for code in codes)
+    return Decision("deny", codes[0], instant, "forbidden", reasons)
+
+
+# ------------------------------------------------------------------------------------------------ as a condition over
+# all
+
+
+def permitted(actor: Actor, request: Request, resource_type: str, *, policy: Policy = DEFAULT) -> Permission:
+    """Return the condition that the facts of a resource of this type satisfy exactly when it is permitted.
+
+    For an actor who is not admitted it is Nothing. The type itself is not in the condition: whoever asks of several
+    types asks for each.
+    """
+    plan = _plan(actor, request.interaction, request.purpose, resource_type, policy)
+    if plan.refusals:
+        return Permission(Nothing(), frozenset(), ())
+    return Permission(bind(plan.condition, request.now), plan.audience, plan.rules)
+
+
+# --------------------------------------------------------------------------------------------------- over one resource
+
+
+def decide(actor: Actor, request: Request, facts: Mapping[str, Any], *, policy: Policy = DEFAULT) -> Decision:
+    """Decide on one resource, with every rule that matched.
+
+    Facts that cannot be evaluated are refused with the code `decision-error`.
+    """
+    plan = _plan(actor, request.interaction, request.purpose, facts["type"], policy)
+    if plan.refusals:
+        return _forbidden(plan.refusals, request.now)
+    try:
+        return plan.decide(facts, request.now)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        reason = Reason("decision-error", "engine", f"{type(error).__name__}: {error}")
+        return Decision("deny", "decision-error", request.now, "absent", (reason,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """A rule made ready for one question: its tests compiled, constants gone."""
+
+    rule: Rule
+    question: Question
+    guard: Condition
+    condition: Condition
+    is_guarded: Predicate
+    speaks: Predicate
+    evidence: tuple[tuple[str, Predicate], ...]
+
+    def reason(self, document: Mapping[str, Any], now: datetime) -> Reason:
+        """Return why the rule spoke on this document, with the versions it rests on."""
+        documents = [document, *document.get("subjects", ())]
+        matched = [
+            each
+            for within in documents
+            for path, test in self.evidence
+            for each in within.get(path, ())
+            if test(each, now)
+        ]
+        code = self.rule.code
+        if self.rule.code_of and matched:
+            code = self.rule.code_of(self.question, matched[0])
+        sources = tuple(dict.fromkeys(each["source"] for each in matched if "source" in each))
+        return Reason(code, self.rule.name, document.get("patient", ""), sources)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Everything about a question that does not depend on the resource or the instant."""
+
+    refusals: tuple[str, ...]
+    condition: Condition
+    audience: frozenset[str]
+    rules: tuple[str, ...]
+    resource_denies: tuple[_Spoken, ...]
+    resource_permits: tuple[_Spoken, ...]
+    subject_denies: tuple[_Spoken, ...]
+    subject_permits: tuple[_Spoken, ...]
+    subject_misses: tuple[tuple[str, Predicate], ...]
+    resource_misses: tuple[tuple[str, Predicate], ...]
+
+    def decide(self, facts: Mapping[str, Any], now: datetime) -> Decision:
+        """Decide in the order of the stages: denies of the resource, permits of the resource, then each patient."""
+        denied = [each for each in self.resource_denies if each.speaks(facts, now)]
+        if denied:
+            return _absent([each.reason(facts, now) for each in denied], now)
+        permits = [each.reason(facts, now) for each in self.resource_permits if each.speaks(facts, now)]
+        if permits:
+            return _permit(permits, now)
+        return self._decide_subjects(facts, now)
+
+    def _decide_subjects(self, facts: Mapping[str, Any], now: datetime) -> Decision:
+        """Permit only where every patient concerned permits; the first who does not gives the code."""
+        able = [each for each in self.subject_permits if each.is_guarded(facts, now)]
+        refusals: list[Reason] = []
+        permits: list[Reason] = []
+        for subject in facts["subjects"]:
+            denies = [each.reason(subject, now) for each in self.subject_denies if each.speaks(subject, now)]
+            if denies:
+                refusals += denies
+                continue
+            found = [each.reason(subject, now) for each in able if each.speaks(subject, now)]
+            permits += found
+            if not found:
+                refusals.append(Reason(self._miss(facts, subject, now), "default-deny", subject["patient"]))
+        if refusals:
+            return _absent(refusals, now)
+        return _permit(permits, now) if permits else _absent([Reason("no-relationship", "default-deny")], now)
+
+    def _miss(self, facts: Mapping[str, Any], subject: Mapping[str, Any], now: datetime) -> str:
+        for code, test in self.resource_misses:
+            if test(facts, now):
+                return code
+        for code, test in self.subject_misses:
+            if test(subject, now):
+                return code
+        return "no-relationship"
+
+
+def _absent(reasons: list[Reason], now: datetime) -> Decision:
+    return Decision("deny", reasons[0].code, now, "absent", tuple(reasons))
+
+
+def _permit(reasons: list[Reason], now: datetime) -> Decision:
+    granted = reasons[0].code == "permit-grant"
+    obligations = ("audit-decision", NO_REDISCLOSURE) if granted else ("audit-decision",)
+    return Decision("permit", reasons[0].code, now, "permitted", tuple(reasons), obligations)
+
+
+# ------------------------------------------------------------------------------------------------------ the plan,
+# prepared
+
+
+@lru_cache(maxsize=8192)
+def _plan(actor: Actor, interaction: str, purpose: str, resource_type: str, policy: Policy) -> _Plan:
+    """Prepare a question once; the same actor asks it many times."""
+    question = Question(actor, interaction, resource_type, purpose, policy)
+    spoken = tuple(_speaking(question))
+    denies = tuple(each for each in spoken if each.rule.stage != "permit")
+    permits = tuple(each for each in spoken if each.rule.stage == "permit")
+    refusals = _token_refusals(question, permits)
+    resource_denies, subject_denies = _by_level(denies)
+    resource_permits, subject_permits = _by_level(permits)
+    condition = _whole(resource_denies, resource_permits, subject_denies, subject_permits)
+    return _Plan(
+        refusals=refusals,
+        condition=Nothing() if refusals else condition,
+        audience=_audience(actor),
+        rules=tuple(each.rule.name for each in spoken),
+        resource_denies=resource_denies,
+        resource_permits=resource_permits,
+        subject_denies=subject_denies,
+        subject_permits=subject_permits,
+        subject_misses=tuple((code, prepare(simplify(each))) for code, each in near_misses.over_subject(question)),
+        resource_misses=tuple((code, prepare(simplify(each))) for code, each in near_misses.over_resource(question)),
+    )
+
+
+def _token_refusals(question: Question, permits: tuple[_Spoken, ...]) -> tuple[str, ...]:
+    """Return the codes of stages 1 and 2, or that no rule could ever permit this to this kind of actor."""
+    codes = bans.banned(question.actor, question.purpose, question.policy)
+    if codes:
+        return tuple(codes)
+    if not scopes.covering(question.actor, question.interaction, question.resource_type):
+        return ("insufficient-scope",)
+    limits = scopes.context_patients(question.actor, question.interaction, question.resource_type)
+    if limits is not None and not limits:
+        return ("patient-context-mismatch",)
+    return () if permits else ("matrix-refusal",)
+
+
+def _speaking(question: Question) -> Iterator[_Spoken]:
+    for rule in RULES:
+        guard = simplify(rule.guard(question))
+        condition = simplify(rule.condition(question))
+        if Nothing() in {guard, condition}:
+            continue
+        yield _Spoken(
+            rule,
+            question,
+            guard,
+            condition,
+            prepare(guard),
+            prepare(condition),
+            tuple((path, prepare(inner)) for path, inner in _evidence(condition)),
+        )
+
+
+def _evidence(condition: Condition) -> Iterator[tuple[str, Condition]]:
+    """Yield the arrays whose elements a condition asks for: what a decision can cite."""
+    match condition:
+        case AllOf(conditions) | AnyOf(conditions):
+            for each in conditions:
+                yield from _evidence(each)
+        case Some("subjects", inner):
+            yield from _evidence(inner)
+        case Some(path, inner):
+            yield path, inner
+        case _:
+            return
+
+
+def _by_level(spoken: tuple[_Spoken, ...]) -> tuple[tuple[_Spoken, ...], tuple[_Spoken, ...]]:
+    return (
+        tuple(each for each in spoken if each.rule.over == "resource"),
+        tuple(each for each in spoken if each.rule.over == "subject"),
+    )
+
+
+def _whole(
+    resource_denies: Sequence[_Spoken],
+    resource_permits: Sequence[_Spoken],
+    subject_denies: Sequence[_Spoken],
+    subject_permits: Sequence[_Spoken],
+) -> Condition:
+    """Combine: no deny of the resource, and a permit of the resource or the agreement of every patient concerned."""
+    undenied = [Not(each.condition) for each in subject_denies]
+    agreed = [
+        AllOf(*guards, Every("subjects", AllOf(*undenied, AnyOf(*(each.condition for each in able)))))
+        for guards, able in _able(subject_permits)
+    ]
+    return simplify(
+        AllOf(
+            *(Not(each.condition) for each in resource_denies),
+            AnyOf(*(each.condition for each in resource_permits), *agreed),
+        )
+    )
+
+
+def _able(permits: Sequence[_Spoken]) -> Iterator[tuple[tuple[Condition, ...], list[_Spoken]]]:
+    """Yield every set of guards with the rules it makes able to speak.
+
+    A guard is over the resource and its rule over each patient, and several patients may permit by different rules.
+    So for each set of guards that may hold: they hold, and every patient permits by one of the rules so guarded. Sets
+    that a broader one covers are absorbed when the whole is simplified.
+    """
+    parts = {each.guard: _parts(each.guard) for each in permits}
+    seen: set[frozenset[Condition]] = set()
+    for size in range(1, len(parts) + 1):
+        for held in combinations(parts, size):
+            holding = frozenset[Condition]().union(*(parts[guard] for guard in held))
+            if holding not in seen:
+                seen.add(holding)
+                yield held, [each for each in permits if parts[each.guard] <= holding]
+
+
+def _parts(guard: Condition) -> frozenset[Condition]:
+    """Return the conditions that a guard asks for together."""
+    match guard:
+        case Everything():
+            return frozenset()
+        case AllOf(conditions):
+            return frozenset(conditions)
+        case _:
+            return frozenset({guard})
+
+
+def _audience(actor: Actor) -> frozenset[str]:
+    """Return the keys under which rows may be kept for this actor (see `facts.audience`)."""
+    keys = {"*", actor.reference}
+    match actor.kind:
+        case "patient":
+            keys |= actor.patients
+        case "professional":
+            keys |= actor.keys
+        case "system":
+            keys.add(f"custodian:{actor.organization}")
+        case "auditor":
+            keys.add("auditor")
+        case _:
+            pass
+    return frozenset(keys)

@@ -1,0 +1,167 @@
+"""What a rule may know of a resource: the facts document, its parts, and how access is written into it.
+
+The document is stored beside the resource's bytes. Whoever is related to a patient, and what the patient's Consents
+say of this very resource, is materialised in it, so one condition over one document decides at any instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NotRequired, TypedDict
+
+from consent.directive import Directive, rulings
+from consent.documents import Base, Relation, Ruling
+from consent.period import OPEN_END, OPEN_START
+from consent.policy import DEFAULT, Policy
+from consent.provision import ACT_CODE, CONFIDENTIALITY, LADDER
+
+__all__ = [
+    "OPEN_END",
+    "OPEN_START",
+    "Base",
+    "Facts",
+    "PatientAccess",
+    "Relation",
+    "Ruling",
+    "Subject",
+    "audience",
+    "materialise",
+    "rank_of",
+    "security_facts",
+]
+
+Kind = Literal["clinical", "patient", "consent", "care-team", "audit", "directory", "other"]
+
+NORMAL, HIGHEST = LADDER["N"], LADDER["V"]
+
+VISIBILITY_SYSTEMS = frozenset(
+    {
+        "https://mos.esante.gouv.fr/NOS/TRE_A07-StatutVisibiliteDocument/FHIR/TRE-A07-StatutVisibiliteDocument",
+        # The spelling of a published example: accepted on read, never written.
+        "https://mos.esante.gouv.fr/NOS/TRE_A07-StatusVisibiliteDocument/FHIR/TRE-A07-StatusVisibiliteDocument",
+        "urn:oid:1.2.250.1.213.1.1.4.13",
+    }
+)
+"""TRE_A07, who may see a document: spoken for by rules of their own, so not sensitivities."""
+
+_HANDLING_CODES = frozenset({
+    "NOINTEGRATE", "NOCOLLECT", "NODSCLCD", "REDACT", "PERSISTLABEL", "EMRGONLY", "OPTIN", "OPTOUT", "OPTINR",
+    "OPTOUTE",
+})  # fmt: skip
+"""Codes of v3-ActCode that say how to handle a resource, not what makes it sensitive."""
+
+
+class Subject(TypedDict):
+    """What concerns one patient of the resource."""
+
+    patient: str
+    relations: list[Relation]
+    rulings: list[Ruling]
+    base: list[Base]
+
+
+class Facts(TypedDict):
+    """A facts document. `family` is stated for a Consent: which family its policy puts it in."""
+
+    type: str
+    id: str
+    kind: Kind
+    custodians: list[str]
+    authors: list[str]
+    confidentiality: int
+    sensitivities: list[str]
+    labels: list[str]
+    lifecycle: Literal["present", "entered-in-error"]
+    instances: list[str]
+    related: list[str]
+    performed: Base | None
+    subjects: list[Subject]
+    family: NotRequired[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class PatientAccess:
+    """Everything in the record that says who may reach one patient's resources."""
+
+    patient: str
+    relations: tuple[Relation, ...] = ()
+    directives: tuple[Directive, ...] = ()
+
+
+def rank_of(code: str | None) -> int:
+    """Return the rank of a v3-Confidentiality code, U=1 to V=6.
+
+    No code is N, as the ladder has it for unlabelled resources. A code that is not on the ladder is V: unknown is
+    refused.
+    """
+    return NORMAL if code is None else LADDER.get(code, HIGHEST)
+
+
+def security_facts(labels: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the facts `confidentiality`, `sensitivities` and `labels` of a `meta.security` list of Codings.
+
+    Several confidentiality codes count as the highest. A label of a system we do not know counts as a sensitivity,
+    which nothing but an explicit permit covers.
+    """
+    ranks: list[int] = []
+    sensitivities: list[str] = []
+    names: list[str] = []
+    for label in labels:
+        system, code = label.get("system", ""), label.get("code", "")
+        names.append(f"{system}|{code}")
+        if system == CONFIDENTIALITY:
+            ranks.append(rank_of(code))
+        elif system not in VISIBILITY_SYSTEMS and not (system == ACT_CODE and code in _HANDLING_CODES):
+            sensitivities.append(f"{system}|{code}")
+    return {"confidentiality": max(ranks, default=NORMAL), "sensitivities": sensitivities, "labels": names}
+
+
+def materialise(
+    static: Mapping[str, Any],
+    accesses: Sequence[PatientAccess],
+    policy: Policy = DEFAULT,  # noqa: ARG001 - the accesses were read under it, and callers hold the two together
+) -> dict[str, Any]:
+    """Write the access of each patient concerned into a facts document.
+
+    `static` is the document without subjects, or with subjects that name patients only; a patient named there without
+    an access in `accesses` keeps a subject to whom nobody is related. Returns a new document; `static` stays as it was.
+    """
+    by_patient = {each["patient"]: PatientAccess(each["patient"]) for each in static.get("subjects", ())}
+    by_patient.update((access.patient, access) for access in accesses)
+    facts = dict(static)
+    facts["subjects"] = [_subject(facts, access) for access in by_patient.values()]
+    return facts
+
+
+def _subject(static: Mapping[str, Any], access: PatientAccess) -> Subject:
+    return {
+        "patient": access.patient,
+        "relations": list(access.relations),
+        "rulings": [ruling for directive in access.directives for ruling in rulings(directive, static)],
+        "base": [
+            {"from": each.window.start, "until": each.window.until}
+            for each in access.directives
+            if each.family == "base" and each.effect is not None and not each.window.is_empty
+        ],
+    }
+
+
+def audience(facts: Mapping[str, Any]) -> list[str]:
+    """Return the keys of everybody who could possibly be permitted, now or later: the index that prepares a search.
+
+    A permitted actor always shares a key with it (`engine.permitted` returns the actor's). It decides nothing.
+    """
+    keys: set[str] = {f"custodian:{custodian}" for custodian in facts["custodians"]}
+    if facts["kind"] == "directory":
+        keys.add("*")
+    if facts["kind"] == "audit":
+        keys.add("auditor")
+    keys.update(facts["authors"])
+    for subject in facts["subjects"]:
+        keys.add(subject["patient"])
+        keys.update(relation["key"] for relation in subject["relations"])
+        for ruling in subject["rulings"]:
+            if ruling["effect"] == "permit" and ruling["family"] == "grant":
+                keys.update(key for key in ruling["keys"] if key != "*")
+    return sorted(keys)

@@ -1,0 +1,61 @@
+"""The rules of access, one per module, in reading order.
+
+A rule yields a Condition over facts and nothing else: it reads no store and no clock, and it has no second form
+beside the Condition. Rules do not call each other. A rule that is not in `RULES` is not in force.
+"""
+
+from __future__ import annotations
+
+from consent.rules import (
+    audit_trail,
+    author,
+    blocked_professional,
+    consent_deny,
+    custodian,
+    directory,
+    entered_in_error,
+    grant,
+    hidden,
+    labelled_relation,
+    masked,
+    operator,
+    opposition,
+    own_consent,
+    own_record,
+    patient_context,
+    relation,
+    representative,
+    represented_consent,
+)
+from consent.rules.rule import Rule
+
+RULES: tuple[Rule, ...] = (
+    # 2 scope, as far as it depends on the patients of the resource
+    patient_context.RULE,
+    # 3 lifecycle
+    entered_in_error.RULE,
+    opposition.RULE,
+    # 5 explicit denies
+    blocked_professional.RULE,
+    consent_deny.RULE,
+    masked.RULE,
+    # 6 audience
+    hidden.FROM_PATIENT,
+    hidden.FROM_REPRESENTATIVES,
+    # 7 permits
+    own_record.RULE,
+    own_consent.RULE,
+    representative.RULE,
+    represented_consent.RULE,
+    custodian.RULE,
+    relation.RULE,
+    labelled_relation.RULE,
+    author.RULE,
+    grant.RULE,
+    directory.RULE,
+    operator.RULE,
+    audit_trail.RULE,
+)
+"""Every rule, in the order of the stages. A deny of any stage ends the matter; the first permit gives its code."""
+
+__all__ = ["RULES", "Rule"]

@@ -1,0 +1,24 @@
+"""A professional reads the exams they performed or reported themselves, also after the treating window.
+
+As for every treating professional the base Consent, or the implicit policy, must permit. Labels do not keep authors
+from what they wrote.
+"""
+
+from __future__ import annotations
+
+from consent.condition import AllOf, Condition, In, Is, Nothing
+from consent.rules.rule import Question, Rule
+from consent.rules.terms import CARE_KINDS, base_permits
+
+
+def _condition(question: Question) -> Condition:
+    if question.actor.kind != "professional" or not question.is_read:
+        return Nothing()
+    return base_permits(question)
+
+
+def _guard(question: Question) -> Condition:
+    return AllOf(CARE_KINDS, Is("kind", "clinical"), In("authors", question.personal_names))
+
+
+RULE = Rule("author", "permit", "subject", "permit-treating", _condition, guard=_guard)

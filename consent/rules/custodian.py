@@ -1,0 +1,18 @@
+"""An establishment's system reads and writes what its establishment answers for, and nothing else of the record.
+
+Consents addressed to third parties do not reach it. The audit trail is not an establishment's to read or write.
+"""
+
+from __future__ import annotations
+
+from consent.condition import AllOf, Condition, Is, Not, Nothing
+from consent.rules.rule import Question, Rule
+
+
+def _condition(question: Question) -> Condition:
+    if question.actor.kind != "system" or not question.actor.organization:
+        return Nothing()
+    return AllOf(Is("custodians", question.actor.organization), Not(Is("kind", "audit")))
+
+
+RULE = Rule("custodian", "permit", "resource", "permit-custodian", _condition)

@@ -1,0 +1,26 @@
+"""What is not to be seen by the person concerned, or by their representatives, does not exist for them (TRE_A07)."""
+
+from __future__ import annotations
+
+from consent.condition import Condition, In, Nothing
+from consent.facts import VISIBILITY_SYSTEMS
+from consent.rules.rule import Question, Rule
+
+
+def _labelled(*codes: str) -> Condition:
+    return In("labels", {f"{system}|{code}" for system in VISIBILITY_SYSTEMS for code in codes})
+
+
+def _from_patient(question: Question) -> Condition:
+    """Speak to the patient and, as they see through the patient's eyes, to representatives."""
+    return _labelled("INVISIBLE_PATIENT") if question.actor.kind in {"patient", "representative"} else Nothing()
+
+
+def _from_representatives(question: Question) -> Condition:
+    return _labelled("INVISIBLE_REPRESENTANTS_LEGAUX") if question.actor.kind == "representative" else Nothing()
+
+
+FROM_PATIENT = Rule("hidden-from-patient", "audience", "resource", "hidden-from-patient", _from_patient)
+FROM_REPRESENTATIVES = Rule(
+    "hidden-from-representatives", "audience", "resource", "hidden-from-representatives", _from_representatives
+)

@@ -1,0 +1,33 @@
+"""A professional declared in a care team, or who treats the person, reads the record: its ordinary part.
+
+The base Consent, or without one the implicit policy, must permit; labels above the implicit policy are another rule's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from consent.condition import AllOf, Condition, Nothing
+from consent.rules.rule import Question, Rule
+from consent.rules.terms import CARE_KINDS, base_permits, labels_are_ordinary, related
+
+
+def _condition(question: Question) -> Condition:
+    if question.actor.kind != "professional" or not question.is_read:
+        return Nothing()
+    return AllOf(related(question), base_permits(question))
+
+
+def _guard(question: Question) -> Condition:
+    return AllOf(CARE_KINDS, labels_are_ordinary(question))
+
+
+def code_of(question: Question, relation: Mapping[str, Any]) -> str:
+    """Return the code of the relation that opened the record."""
+    if relation["kind"] == "treating":
+        return "permit-treating"
+    return "permit-organisation" if relation["key"] == question.actor.organization else "permit-declared"
+
+
+RULE = Rule("relation", "permit", "subject", "permit-declared", _condition, guard=_guard, code_of=code_of)
