@@ -1,0 +1,121 @@
+"""The enforcement point: one actor, one request, one instant.
+
+Every guarded read and write asks an `Access`; it answers by the pure rules of `consent` and notes each decision, so that
+the audit can say what was decided and why. Nothing is decided anywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from consent import engine
+from consent.condition import Everything
+from consent.decision import Decision
+from consent.engine import Permission
+from consent.policy import DEFAULT, Policy
+from consent.request import Actor, Request
+from fhirserver.config import Config
+from fhirserver.errors import Forbidden
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A decision on one resource, or by the token alone (`id` is then None), as the audit will tell it."""
+
+    interaction: str
+    type: str
+    id: str | None
+    patients: tuple[str, ...]
+    decision: Decision
+
+
+@dataclass(slots=True)
+class Access:
+    """Who acts, for what purpose, since when; built from a verified token for each request.
+
+    `now` is the one instant (UTC) at which the whole request is decided. `request_id` correlates answer and audit.
+    """
+
+    actor: Actor
+    purpose: str
+    now: datetime
+    request_id: str
+    token_id: str = ""
+    transport: Literal["FHIR", "DICOMweb"] = "FHIR"
+    client_address: str | None = None
+    policy: Policy = DEFAULT
+    decisions: list[Noted] = field(default_factory=list)
+
+    def request(self, interaction: str) -> Request:
+        """The request as the rules see it."""
+        return Request(interaction, self.purpose, self.now, transport=self.transport)
+
+    def admit(self, interaction: str, type_: str) -> None:
+        """Raise Forbidden where the token alone refuses: a banned purpose, organisation or activity, or no scope."""
+        refusal = engine.admit(self.actor, self.request(interaction), type_, policy=self.policy)
+        if refusal is not None:
+            self.note(interaction, type_, None, (), refusal)
+            raise Forbidden("The access token does not cover this request.")
+
+    def permission(self, interaction: str, type_: str) -> Permission:
+        """What of this type the actor may see now: a Condition over facts, and the audience it implies."""
+        return engine.permitted(self.actor, self.request(interaction), type_, policy=self.policy)
+
+    def decide(self, interaction: str, facts: Mapping[str, Any]) -> Decision:
+        """Decide on one resource and note the decision."""
+        decision = engine.decide(self.actor, self.request(interaction), facts, policy=self.policy)
+        patients = tuple(subject["patient"] for subject in facts["subjects"])
+        self.note(interaction, facts["type"], facts["id"], patients, decision)
+        return decision
+
+    def note(
+        self, interaction: str, type_: str, id_: str | None, patients: tuple[str, ...], decision: Decision
+    ) -> None:
+        """Keep a decision for the audit."""
+        self.decisions.append(Noted(interaction, type_, id_, patients, decision))
+
+    @property
+    def custodian(self) -> str | None:
+        """The establishment that a system client writes for; what it creates belongs to it, whatever it sent."""
+        return self.actor.organization if self.actor.kind == "system" else None
+
+
+def policy_of(config: Config) -> Policy:
+    """The region's access policy as the settings choose it."""
+    span: Literal["record", "exam"] = "exam" if config.treating_span == "exam" else "record"
+    return Policy(treating_window=timedelta(days=config.treating_days), span=span, timezone=config.zone)
+
+
+# Who the server is when it acts for itself: a name, and why it may read without a person's token.
+SYSTEM_ACCESSES = {
+    "dicom-patient-resolution": "Find the Patient whom the header of a stored DICOM instance names.",
+    "operator": "Answer the operator's own commands on the machine that holds the data.",
+}
+
+
+class SystemAccess(Access):
+    """An access that permits everything, for the tasks listed in `SYSTEM_ACCESSES` and no other."""
+
+    @classmethod
+    def named(cls, name: str, now: datetime, request_id: str, policy: Policy = DEFAULT) -> SystemAccess:
+        """The system access of that name. Raises KeyError where the list does not have it."""
+        SYSTEM_ACCESSES[name]
+        actor = Actor("system", f"Client/{name}", client_id=name)
+        return cls(actor, "HSYSADMIN", now, request_id, policy=policy)
+
+    def admit(self, interaction: str, type_: str) -> None:
+        """Nothing to refuse."""
+
+    def permission(self, interaction: str, type_: str) -> Permission:
+        """Everything, written out."""
+        return Permission(condition=Everything(), audience=None, rules=("system",))
+
+    def decide(self, interaction: str, facts: Mapping[str, Any]) -> Decision:
+        """Permit, and note it."""
+        decision = Decision("permit", "permit-operator", self.now, "permitted")
+        patients = tuple(subject["patient"] for subject in facts["subjects"])
+        self.note(interaction, facts["type"], facts["id"], patients, decision)
+        return decision

@@ -1,0 +1,140 @@
+"""Who somebody is, for access: roles, groups and teams, looked up by index and never scanned.
+
+The collection `actors` has one document for each name that can be a member of something. It is written in the same
+transaction as the Practitioner, PractitionerRole, Organization, Group or CareTeam it comes from, so that the next request
+is decided on it. CareTeams of a patient are not listed here unless another team has them as a member: their participants
+are found on the patient's own resources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pymongo import UpdateOne
+from pymongo.client_session import ClientSession
+
+from consent import care_team
+from fhirserver.store.database import Database, Document
+from resources.validation import parse
+
+# The types whose content says who somebody is.
+TYPES = frozenset({"Practitioner", "PractitionerRole", "Organization", "Group", "CareTeam"})
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is in force for a person or a client at one instant; codings are written `system|code`."""
+
+    keys: frozenset[str]
+    is_active: bool
+    professions: frozenset[str]
+    specialties: frozenset[str]
+    organization_types: frozenset[str]
+
+
+def standing(database: Database, reference: str, organization: str | None, now: datetime) -> Standing:
+    """Look up an actor who acts for `organization` (None: for nobody but themselves) at `now`."""
+    names = [reference] if organization is None else [reference, organization]
+    found: dict[str, Document] = {
+        document["_id"]: document for document in database.actors.find({"_id": {"$in": names}})
+    }
+
+    def memberships_of(members: frozenset[str]) -> list[Document]:
+        missing = [member for member in members if member not in found and member.startswith("CareTeam/")]
+        if missing:
+            found.update({one["_id"]: one for one in database.actors.find({"_id": {"$in": missing}})})
+        return [row for member in members for row in found.get(member, {}).get("rows", ())]
+
+    keys = care_team.actor_keys(reference, organization, memberships_of, now)
+    own = found.get(reference, {})
+    roles = [
+        row for row in own.get("rows", ()) if row["group"] in keys and row["group"].startswith("PractitionerRole/")
+    ]
+    return Standing(
+        keys=keys,
+        is_active=own.get("active", True),
+        professions=frozenset(code for role in roles for code in role.get("codes", ())),
+        specialties=frozenset(code for role in roles for code in role.get("specialties", ())),
+        organization_types=frozenset(found.get(organization or "", {}).get("types", ())),
+    )
+
+
+def changes(
+    database: Database,
+    session: ClientSession,
+    reference: str,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+) -> list[UpdateOne]:
+    """The writes to `actors` that follow from a resource's change; `before` and `after` are None where it is absent."""
+    type_ = reference.partition("/")[0]
+    if type_ == "Practitioner":
+        return [_set(reference, {"active": after is not None and after.get("active", True)})]
+    if type_ == "Organization":
+        return [
+            _set(reference, {"types": _codings(after, "type"), "active": bool(after and after.get("active", True))})
+        ]
+    if type_ != "CareTeam":
+        return _moved(reference, _rows(before), _rows(after))
+    return _team_changes(database, session, reference, before, after)
+
+
+def _team_changes(
+    database: Database,
+    session: ClientSession,
+    reference: str,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+) -> list[UpdateOne]:
+    """A team matters here for its member teams, and for its participants once another team has it as a member."""
+    nested = [row for row in _rows(after) if row["member"].startswith("CareTeam/")]
+    was_nested = [row for row in _rows(before) if row["member"].startswith("CareTeam/")]
+    writes = _moved(reference, was_nested, nested)
+    for inner in {row["member"].partition("@")[0] for row in nested}:
+        resource = database.resources.find_one({"_id": inner, "t": "CareTeam"}, {"b": 1}, session=session)
+        if resource is not None:
+            writes += _moved(inner, [], _people(_rows(parse(resource["b"]))))
+    is_member = database.actors.find_one({"_id": reference, "rows.0": {"$exists": True}}, {"_id": 1}, session=session)
+    if is_member is not None:
+        writes += _moved(reference, _people(_rows(before)), _people(_rows(after)))
+    return writes
+
+
+def _people(rows: Iterable[Document]) -> list[Document]:
+    return [row for row in rows if not row["member"].startswith("CareTeam/")]
+
+
+def _rows(resource: Mapping[str, Any] | None) -> list[Document]:
+    if resource is None:
+        return []
+    rows = [dict(row) for row in care_team.memberships(resource)]
+    if resource["resourceType"] == "PractitionerRole":
+        described = {"codes": _codings(resource, "code"), "specialties": _codings(resource, "specialty")}
+        rows = [{**row, **described} for row in rows]
+    return rows
+
+
+def _moved(source: str, before: Iterable[Document], after: Iterable[Document]) -> list[UpdateOne]:
+    """Replace what `source` said of its members: pulled from all who were or are in it, pushed to those who are."""
+    after = list(after)
+    members = {row["member"] for row in [*before, *after]}
+    writes = [UpdateOne({"_id": member}, {"$pull": {"rows": {"source": source}}}) for member in sorted(members)]
+    writes += [
+        UpdateOne({"_id": row["member"]}, {"$push": {"rows": {**row, "source": source}}}, upsert=True) for row in after
+    ]
+    return writes
+
+
+def _set(reference: str, values: Mapping[str, Any]) -> UpdateOne:
+    return UpdateOne({"_id": reference}, {"$set": dict(values)}, upsert=True)
+
+
+def _codings(resource: Mapping[str, Any] | None, element: str) -> list[str]:
+    return [
+        f"{coding.get('system', '')}|{coding.get('code', '')}"
+        for concept in (resource or {}).get(element, ())
+        for coding in concept.get("coding", ())
+    ]

@@ -1,0 +1,299 @@
+"""The audit trail at rest: AuditEvents that are only ever added, each bound to the one before it by a hash.
+
+Each process writes a log of its own, so that no two wait for each other: a log is a chain of events with sequence numbers
+from 1, and the logs are themselves a chain in `audit_logs`. Concurrent requests share a commit: whoever comes first
+writes for all who came meanwhile, and each returns when its events are journaled.
+
+An event that belongs to a write is inserted by the transaction of that write, and takes its place in the chain ("is
+sealed") right after. One that a crash left unsealed is sealed at the next start.
+
+The digest of an event covers log, sequence, the digest before it, the id and the bytes. `data/audit-checkpoint` outside
+the database keeps the heads, so that a tail cut off in the database shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pymongo import InsertOne, UpdateOne
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from fhirserver.errors import Unavailable
+from fhirserver.store.database import Database, Document
+
+# What the chain of logs begins with.
+ORIGIN = "0" * 64
+
+# Unsealed events younger than this may belong to a process that is about to seal them.
+_ORPHAN_AGE = timedelta(seconds=60)
+
+# How long the sealing of events that are already durable may wait for company, in seconds.
+_GATHERING = 0.05
+
+
+def digest(log: str, sequence: int, previous: str, identifier: str, body: bytes) -> str:
+    """The hash of one event in its place, as hexadecimal SHA-256."""
+    head = f"{log}|{sequence}|{previous}|{identifier}|".encode()
+    return hashlib.sha256(head + body).hexdigest()
+
+
+def log_digest(number: int, log: str, previous: str) -> str:
+    """The hash by which a log is bound to the log opened before it; its first event is bound to it."""
+    return hashlib.sha256(f"{number}|{log}|{previous}".encode()).hexdigest()
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """Events that one caller waits for, or that are durable already and want their place."""
+
+    rows: Sequence[Document]
+    is_durable: bool
+    error: Exception | None = None
+    is_done: bool = False
+
+
+class AuditLog:
+    """The log of this process. Made once a process; safe to use from all its threads."""
+
+    def __init__(self, database: Database, checkpoint: Path | None = None) -> None:
+        """Nothing is written before the first event."""
+        self._database = database
+        self._checkpoint = checkpoint
+        self._waiting: list[_Request] = []
+        self._guard = threading.Lock()
+        self._commit = threading.Lock()
+        self._wanted = threading.Condition(self._guard)
+        self._id = ""
+        self._sequence = 0
+        self._head = ""
+        self._sealer: threading.Thread | None = None
+        self._is_closed = False
+        self._kept: int | None = None
+
+    def append(self, rows: Sequence[Document]) -> None:
+        """Write events and return when they are durable. Raises Unavailable when that cannot be."""
+        if not rows:
+            return
+        request = _Request(rows, is_durable=False)
+        with self._guard:
+            self._waiting.append(request)
+        with self._commit:
+            if not request.is_done:
+                self._write(self._take())
+        if request.error is not None:
+            raise Unavailable("The audit trail cannot be written; nothing was disclosed.") from request.error
+
+    def seal(self, rows: Sequence[Document]) -> None:
+        """Give events that a transaction has made durable their place in the chain, soon."""
+        if not rows:
+            return
+        with self._wanted:
+            self._waiting.append(_Request(rows, is_durable=True))
+            if self._sealer is None:
+                self._sealer = threading.Thread(target=self._seal_on, name="audit-sealer", daemon=True)
+                self._sealer.start()
+            self._wanted.notify()
+
+    def close(self) -> None:
+        """Seal what waits, and keep the head."""
+        with self._wanted:
+            self._is_closed = True
+            self._wanted.notify()
+        with self._commit:
+            self._write(self._take())
+
+    def adopt(self, *, exclusive: bool) -> int:
+        """Seal what other processes left unsealed; `exclusive` says that none of them runs. Returns how many."""
+        claim = uuid.uuid4().hex
+        wanted: Document = {"log": None}
+        if not exclusive:
+            wanted["lu"] = {"$lt": datetime.now(UTC) - _ORPHAN_AGE}
+        self._database.audit.update_many(wanted, {"$set": {"log": f"claimed-{claim}"}})
+        orphans = self._database.audit.find({"log": f"claimed-{claim}"}, {"b": 1}).sort([("_id", 1)]).to_list()
+        with self._commit:
+            self._write([_Request(orphans, is_durable=True)] if orphans else [])
+        return len(orphans)
+
+    def _take(self) -> list[_Request]:
+        with self._guard:
+            taken, self._waiting = self._waiting, []
+        return taken
+
+    def _seal_on(self) -> None:
+        while True:
+            with self._wanted:
+                self._wanted.wait_for(lambda: self._waiting or self._is_closed)
+                if self._is_closed:
+                    return
+                # Durable events may wait for company; a reader that comes meanwhile takes them along.
+                self._wanted.wait_for(lambda: self._is_closed, timeout=_GATHERING)
+            with self._commit:
+                self._write(self._take())
+
+    def _write(self, requests: list[_Request]) -> None:
+        """One round trip for all requests. Runs under the commit lock, so the chain has one writer."""
+        if not requests:
+            return
+        try:
+            if not self._id:
+                self._open()
+                self._forget_sealed(requests)
+            sequence, head = self._sequence, self._head
+            operations: list[InsertOne[Document] | UpdateOne] = []
+            for request in requests:
+                for row in request.rows:
+                    sequence += 1
+                    link = {"log": self._id, "seq": sequence, "prev": head}
+                    head = digest(self._id, sequence, head, row["_id"], row["b"])
+                    link["hash"] = head
+                    if request.is_durable:
+                        operations.append(UpdateOne({"_id": row["_id"]}, {"$set": link}))
+                    else:
+                        operations.append(InsertOne({**row, **link}))
+            self._database.audit.bulk_write(operations, ordered=True)
+            self._sequence, self._head = sequence, head
+        except (PyMongoError, OSError) as error:
+            # What has been written is unknown; the chain goes on in a new log, and the tail of this one is verified
+            # as far as it goes.
+            self._id = ""
+            for request in requests:
+                request.error = error
+            self._keep_for_later(requests)
+        else:
+            self._keep_head()
+        for request in requests:
+            request.is_done = True
+
+    def _keep_for_later(self, requests: Iterable[_Request]) -> None:
+        durable = [_Request(request.rows, is_durable=True) for request in requests if request.is_durable]
+        with self._guard:
+            self._waiting.extend(durable)
+
+    def _forget_sealed(self, requests: Iterable[_Request]) -> None:
+        """After a failure, what had found its place before it stays there."""
+        for request in requests:
+            if request.is_durable:
+                names = [row["_id"] for row in request.rows]
+                waiting = {"_id": {"$in": names}, "$or": [{"log": None}, {"log": {"$regex": "^claimed-"}}]}
+                open_ = set(self._database.audit.find(waiting, {"_id": 1}).distinct("_id"))
+                request.rows = [row for row in request.rows if row["_id"] in open_]
+
+    def _open(self) -> None:
+        """Register a log, bound to the one registered before it."""
+        log = uuid.uuid4().hex
+        while True:
+            last = next(iter(self._database.audit_logs.find().sort([("_id", -1)]).limit(1)), None)
+            number, previous = (1, ORIGIN) if last is None else (last["_id"] + 1, last["hash"])
+            bound = log_digest(number, log, previous)
+            with contextlib.suppress(DuplicateKeyError):
+                self._database.audit_logs.insert_one(
+                    {"_id": number, "log": log, "previous": previous, "hash": bound, "opened": datetime.now(UTC)}
+                )
+                break
+        self._id, self._sequence, self._head = log, 0, bound
+
+        self._open_checkpoint()
+
+    def _open_checkpoint(self) -> None:
+        if self._kept is not None:
+            os.close(self._kept)
+            self._kept = None
+        if self._checkpoint is not None:
+            self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            path = self._checkpoint.parent / f"{self._checkpoint.name}-{self._id}"
+            self._kept = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
+
+    def _keep_head(self) -> None:
+        """Overwrite the head in place: one line of fixed length, one system call."""
+        if self._kept is not None:
+            os.pwrite(self._kept, f"{self._sequence:020d} {self._head}\n".encode("ascii"), 0)
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a verification found: how much was read, the first records that do not fit, and what waits for its seal."""
+
+    logs: int = 0
+    events: int = 0
+    unsealed: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether no record was altered, removed or inserted."""
+        return not self.faults
+
+
+def verify(
+    database: Database, checkpoint: Path | None = None, progress: Callable[[int, int], None] | None = None
+) -> Verdict:
+    """Recompute every chain. `progress` is called with events read and events in all, now and then.
+
+    A log of which `checkpoint` knows more than the database holds was cut.
+    """
+    verdict = Verdict(unsealed=database.audit.count_documents({"log": None}))
+    total = database.audit.estimated_document_count()
+    number, previous = 0, ORIGIN
+    for log in database.audit_logs.find().sort([("_id", 1)]):
+        number += 1
+        verdict.logs += 1
+        if log["_id"] != number or log["previous"] != previous:
+            verdict.faults.append(f"log {number}: removed, or not where it was registered")
+            number = log["_id"]
+        if log["hash"] != log_digest(log["_id"], log["log"], log["previous"]):
+            verdict.faults.append(f"log {number}: its registration was altered")
+        previous = log["hash"]
+        _verify_log(database, log, verdict, _checkpoint_of(checkpoint, log["log"]), total, progress)
+    known = database.audit_logs.distinct("log")
+    strays = database.audit.count_documents({"log": {"$nin": [None, *known]}})
+    if strays:
+        verdict.faults.append(f"{strays} events belong to no registered log")
+    return verdict
+
+
+def _verify_log(
+    database: Database,
+    log: Document,
+    verdict: Verdict,
+    kept: tuple[int, str] | None,
+    total: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    sequence, head = 0, log["hash"]
+    fields: dict[str, Any] = {"b": 1, "seq": 1, "prev": 1, "hash": 1}
+    for row in database.audit.find({"log": log["log"]}, fields).sort([("seq", 1)]):
+        sequence += 1
+        if row["seq"] != sequence:
+            verdict.faults.append(f"log {log['_id']}: event {sequence} is missing")
+            return
+        expected = digest(log["log"], sequence, head, row["_id"], row["b"])
+        if row["prev"] != head or row["hash"] != expected:
+            verdict.faults.append(f"log {log['_id']}: event {sequence} ({row['_id']}) was altered")
+            return
+        head = expected
+        verdict.events += 1
+        if progress is not None and verdict.events % 1_000 == 0:
+            progress(verdict.events, total)
+        if kept is not None and kept[0] == sequence and kept[1] != head:
+            verdict.faults.append(f"log {log['_id']}: event {sequence} is not the one that the checkpoint knows")
+    if kept is not None and kept[0] > sequence:
+        verdict.faults.append(f"log {log['_id']}: cut off after event {sequence} of {kept[0]}")
+
+
+def _checkpoint_of(checkpoint: Path | None, log: str) -> tuple[int, str] | None:
+    if checkpoint is None:
+        return None
+    try:
+        sequence, head = (checkpoint.parent / f"{checkpoint.name}-{log}").read_text("ascii").split()
+    except FileNotFoundError:
+        return None
+    return int(sequence), head

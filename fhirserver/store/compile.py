@@ -1,0 +1,139 @@
+"""What may be seen and what was asked, compiled into one MongoDB filter.
+
+A Condition (from `consent`) speaks of the facts beside a row, an Expression (from `search`) of its search values. Both
+are closed languages and each node has one translation here; an unknown node is an error, never a missing filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from consent import condition as c
+from fhirserver.search import expression as e
+from fhirserver.store.indexes import BY_DATE, BY_START, BY_UPDATE, BY_VALUE
+
+Filter = dict[str, Any]
+
+_OPERATORS = {"lt": "$lt", "lte": "$lte", "gt": "$gt", "gte": "$gte"}
+
+# Matches no document: `_id` always exists.
+NOTHING: Filter = {"_id": {"$exists": False}}
+
+
+def compile_condition(condition: c.Condition) -> Filter:
+    """The filter that matches exactly the rows whose facts satisfy the condition."""
+    return _condition(condition, "facts.")
+
+
+# Matches no element of an array: `$in` of nothing.
+_NO_ELEMENT: Filter = {"_": {"$in": []}}
+
+
+def _condition(condition: c.Condition, prefix: str) -> Filter:
+    match condition:
+        case c.Everything():
+            return {}
+        case c.Nothing() | c.AnyOf(()):
+            return _NO_ELEMENT
+        case c.AllOf(conditions):
+            return _all([_condition(one, prefix) for one in conditions])
+        case c.AnyOf(conditions):
+            return {"$or": [_condition(one, prefix) for one in conditions]}
+        case c.Not(inner):
+            return {"$nor": [_condition(inner, prefix)]}
+        case c.Some(path, inner):
+            return {prefix + path: {"$elemMatch": _condition(inner, "")}}
+        case c.Every(path, inner):
+            exception = {prefix + path: {"$elemMatch": {"$nor": [_condition(inner, "")]}}}
+            return {prefix + path + ".0": {"$exists": True}, "$nor": [exception]}
+        case _:
+            return _comparison(condition, prefix)
+
+
+def _comparison(condition: c.Condition, prefix: str) -> Filter:
+    match condition:
+        case c.Is(path, value):
+            return {prefix + path: {"$eq": value, "$exists": True}} if value is None else {prefix + path: value}
+        case c.In(path, values):
+            return {prefix + path: {"$in": sorted(values, key=str)}}
+        case c.AtMost(path, value):
+            return {prefix + path: {"$lte": value}}
+        case c.AtLeast(path, value):
+            return {prefix + path: {"$gte": value}}
+        case c.LessThan(path, value):
+            return {prefix + path: {"$lt": value}}
+        case c.GreaterThan(path, value):
+            return {prefix + path: {"$gt": value}}
+        case _:
+            raise TypeError(f"no translation for {type(condition).__name__}")
+
+
+def _all(parts: list[Filter]) -> Filter:
+    kept = [part for part in parts if part]
+    if not kept:
+        return {}
+    return kept[0] if len(kept) == 1 else {"$and": kept}
+
+
+def compile_expression(expression: e.Expression) -> Filter:
+    """The filter that matches exactly the rows whose search values satisfy the expression."""
+    match expression:
+        case e.Always():
+            return {}
+        case e.Never():
+            return NOTHING
+        case e.Equals(atom):
+            return {"tk": atom}
+        case e.StartsWith(prefix):
+            return {"tk": {"$elemMatch": {"$gte": prefix, "$lt": expression.end}}}
+        case e.Matches():
+            return {"tk": {"$regex": expression.pattern}}
+        case e.Interval():
+            return {"rg": {"$elemMatch": _interval(expression)}}
+        case e.All(parts):
+            return {"$and": [compile_expression(part) for part in parts]}
+        case e.Any(parts) if all(isinstance(part, e.Equals) for part in parts):
+            return {"tk": {"$in": [part.atom for part in parts if isinstance(part, e.Equals)]}}
+        case e.Any(parts):
+            return {"$or": [compile_expression(part) for part in parts]}
+        case e.Not(part):
+            return {"$nor": [compile_expression(part)]}
+
+
+def _interval(interval: e.Interval) -> Filter:
+    wanted: Filter = {"n": interval.name}
+    for comparison in interval.comparisons:
+        wanted.setdefault(comparison.bound, {})[_OPERATORS[comparison.operator]] = comparison.value
+    if interval.unit is not None:
+        wanted["u"] = interval.unit
+    return wanted
+
+
+# Parameters whose one value selects few rows: a search by them goes by value, whatever its order.
+_SELECTIVE = frozenset(
+    {"_id", "identifier", "patient", "subject", "encounter", "study", "based-on", "basedon", "entity"}
+)
+
+
+def hint_for(expression: e.Expression, order: Sequence[tuple[str, int]]) -> str | None:
+    """The index that answers a search, where we know better than a trial of plans would: None leaves it to the planner.
+
+    Somebody who names a patient or an identifier gets few rows; somebody who names nothing gets the newest of all they
+    may see, in the order of an index.
+    """
+    if any(_is_selective(part) for part in (expression.parts if isinstance(expression, e.All) else (expression,))):
+        return BY_VALUE
+    if isinstance(expression, e.Always):
+        return {"lu": BY_UPDATE, "so.started.z": BY_START, "so.date.z": BY_DATE}.get(order[0][0])
+    return None
+
+
+def _is_selective(expression: e.Expression) -> bool:
+    match expression:
+        case e.Equals(atom):
+            return atom.partition("\x1f")[0] in _SELECTIVE
+        case e.Any(parts):
+            return all(_is_selective(part) for part in parts)
+        case _:
+            return False

@@ -1,0 +1,89 @@
+"""The connection of one process to MongoDB, and the names of the collections.
+
+Connect after the process has forked. One client serves the whole process: pymongo binds a transaction to the client
+that began it, so helpers must never open a second one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC
+from typing import Any, Protocol
+
+import mongoengine
+from bson.codec_options import CodecOptions
+from pymongo import MongoClient
+from pymongo.collection import Collection
+
+from fhirserver.config import Config
+
+Document = dict[str, Any]
+
+_CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
+
+
+class Sealer(Protocol):
+    """What gives audit rows that a transaction has written their place in the chain (`audit_log.AuditLog`)."""
+
+    def seal(self, rows: Sequence[Document]) -> None:
+        """Seal them soon; they are durable already."""
+
+
+class Database:
+    """The collections, by what they hold.
+
+    `resources` current versions (and what is left of deleted ones); `history` earlier versions; `audit` AuditEvents,
+    append-only; `audit_logs` the heads of the audit chains; `patient_access` who is related to a patient and what the
+    patient's Consents say; `actors` what groups, roles and teams somebody is in; `instances` DICOM instances;
+    `locks` what makes two conditional writes conflict.
+    """
+
+    def __init__(self, client: MongoClient[Document], name: str) -> None:
+        """Name the collections of database `name`; nothing is read or written."""
+        self.client = client
+        self.database = client.get_database(name, codec_options=_CODEC)
+        self.resources = self.database["resources"]
+        self.history = self.database["history"]
+        self.audit = self.database["audit"]
+        self.audit_logs = self.database["audit_logs"]
+        self.patient_access = self.database["patient_access"]
+        self.actors = self.database["actors"]
+        self.instances = self.database["instances"]
+        self.locks = self.database["locks"]
+        # Without one the rows wait, unsealed, for the next process that has one.
+        self.sealer: Sealer | None = None
+
+    def collection_of(self, type_: str) -> Collection[Document]:
+        """Where current versions of a resource type are: AuditEvents apart, so that they can be append-only."""
+        return self.audit if type_ == "AuditEvent" else self.resources
+
+    def command(self, *arguments: Any, **options: Any) -> Document:
+        """Run a database command with time zones in the answer."""
+        return self.database.command(*arguments, codec_options=_CODEC, **options)
+
+    def close(self) -> None:
+        """Close the client; the Database is of no use afterwards."""
+        mongoengine.disconnect(alias=mongoengine.DEFAULT_CONNECTION_NAME)
+        self.client.close()
+
+
+def connect(uri: str, config: Config) -> Database:
+    """Connect this process to the replica set at `uri`, for pymongo and for mongoengine's documents alike.
+
+    Raises pymongo.errors.PyMongoError where no member answers in time.
+    """
+    mongoengine.disconnect(alias=mongoengine.DEFAULT_CONNECTION_NAME)
+    client: MongoClient[Document] = mongoengine.connect(
+        db=config.database,
+        host=uri,
+        uuidRepresentation="standard",
+        tz_aware=True,
+        w="majority",
+        journal=True,
+        serverSelectionTimeoutMS=20_000,
+        maxPoolSize=max(16, config.threads * 2),
+    )
+    return Database(client, config.database)
+
+
+__all__ = ["Database", "Document", "connect"]

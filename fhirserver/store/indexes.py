@@ -1,0 +1,69 @@
+"""The indexes, made once at start-up, and which of them answers a search.
+
+A row carries `t` (type), `aud` (who could possibly be permitted), `tk` and `rg` (search values), `so` (sort keys) and
+`lu` (last updated). Every declared search parameter lies in `tk` or `rg`, so two indexes answer them all, whatever the
+type; three more give the common sort orders to somebody who asks without naming a patient.
+"""
+
+from __future__ import annotations
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from fhirserver.store.database import Database
+
+BY_VALUE = "by-value"
+BY_RANGE = "by-range"
+BY_UPDATE = "by-update"
+BY_START = "by-start"
+BY_DATE = "by-date"
+BY_PATIENT = "by-patient"
+
+# The sort parameters that have an index of their own, with its name.
+SORTED = {"_lastUpdated": BY_UPDATE, "started": BY_START, "date": BY_DATE}
+
+_VALUES = IndexModel([("t", ASCENDING), ("tk", ASCENDING)], name=BY_VALUE)
+_RANGES = IndexModel([("t", ASCENDING), ("rg.n", ASCENDING), ("rg.lo", ASCENDING), ("rg.hi", ASCENDING)], name=BY_RANGE)
+
+
+def _audience(name: str, path: str) -> IndexModel:
+    return IndexModel([("t", ASCENDING), ("aud", ASCENDING), (path, DESCENDING), ("_id", ASCENDING)], name=name)
+
+
+RESOURCES = (
+    _VALUES,
+    _RANGES,
+    _audience(BY_UPDATE, "lu"),
+    IndexModel(
+        [("t", ASCENDING), ("aud", ASCENDING), ("so.started.z", DESCENDING), ("_id", ASCENDING)],
+        name=BY_START,
+        partialFilterExpression={"t": "ImagingStudy"},
+    ),
+    _audience(BY_DATE, "so.date.z"),
+    IndexModel([("facts.subjects.patient", ASCENDING)], name=BY_PATIENT),
+)
+AUDIT = (
+    _VALUES,
+    _RANGES,
+    _audience(BY_DATE, "so.date.z"),
+    IndexModel([("log", ASCENDING), ("seq", ASCENDING)], name="by-chain"),
+)
+HISTORY = (IndexModel([("r", ASCENDING), ("v", DESCENDING)], name="by-resource"),)
+INSTANCES = (IndexModel([("study", ASCENDING), ("series", ASCENDING), ("number", ASCENDING)], name="by-study"),)
+PATIENT_ACCESS = (IndexModel([("depends", ASCENDING)], name="by-dependency", sparse=True),)
+
+
+def create_indexes(database: Database) -> None:
+    """Create what is missing; indexes that exist cost one round trip a collection."""
+    present = set(database.database.list_collection_names())
+    for collection, models in (
+        (database.resources, RESOURCES),
+        (database.audit, AUDIT),
+        (database.history, HISTORY),
+        (database.instances, INSTANCES),
+        (database.patient_access, PATIENT_ACCESS),
+    ):
+        collection.create_indexes(list(models))
+    # A transaction may not be the first to touch a collection on every server release, so all exist beforehand.
+    for collection in (database.actors, database.locks, database.audit_logs):
+        if collection.name not in present:
+            database.database.create_collection(collection.name)

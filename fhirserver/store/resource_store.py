@@ -1,0 +1,393 @@
+"""The only door to stored resources: what comes out has been permitted to the access it was built from.
+
+A read fetches one row and decides on its facts; a search compiles the same Condition into its query, so that counting,
+sorting, including and paging happen after permission. Page links answer from the state of the data that the first page
+saw (MongoDB snapshot reads), and each page is decided anew on the present state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from bson import Timestamp
+from pymongo.client_session import ClientSession
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from consent.condition import compiled
+from consent.facts import materialise
+from consent.policy import Policy
+from fhirserver.config import Config
+from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, TooCostly
+from fhirserver.search import expression as e
+from fhirserver.search.parse import Include, Query
+from fhirserver.store.compile import NOTHING, Filter, compile_condition, compile_expression, hint_for
+from fhirserver.store.database import Database, Document
+from fhirserver.store.guard import Guard
+from fhirserver.store.patient_access import PatientState
+from fhirserver.store.rows import Row, row_of
+from fhirserver.store.unit import Unit
+
+T = TypeVar("T")
+
+_FIELDS = {"b": 1, "v": 1, "lu": 1, "t": 1, "m": 1, "del": 1, "facts": 1, "dicom": 1}
+# What a row of a searchset needs: its bytes, and whose it is, for the audit.
+_ROW_FIELDS = {"b": 1, "v": 1, "lu": 1, "t": 1, "facts.subjects.patient": 1}
+
+# Server answers for a snapshot that has been let go: SnapshotTooOld, SnapshotUnavailable.
+_SNAPSHOT_GONE = {239, 246}
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where the next page begins: the state of the data, and the sort keys of the last row given."""
+
+    snapshot: tuple[int, int]
+    after: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Permitted rows in order, the included ones, the count of all where it is known, and where to go on."""
+
+    rows: list[Row]
+    included: list[Row]
+    total: int | None
+    next: Position | None
+
+
+class ResourceStore:
+    """The resources as one access may see and write them."""
+
+    def __init__(self, database: Database, access: Guard, config: Config) -> None:
+        """Bind the database to an access; there is no other way to read resources."""
+        self._database = database
+        self._access = access
+        self._config = config
+        self._policy = access.policy
+
+    # Reading one
+
+    def read(self, type_: str, id_: str) -> Row:
+        """The current version. Raises NotFound where absent or refused, Gone where deleted and once permitted."""
+        reference = f"{type_}/{id_}"
+        document = self._database.collection_of(type_).find_one({"_id": reference}, _FIELDS)
+        if document is None or self._access.decide("read", document["facts"]).effect != "permit":
+            raise NotFound(f"{reference} is not known.")
+        if document.get("del"):
+            raise Gone(f"{reference} was deleted.")
+        return row_of(document)
+
+    def vread(self, type_: str, id_: str, version: int) -> Row:
+        """One version: disclosed if the present facts permit and its own facts do."""
+        reference = f"{type_}/{id_}"
+        current = self._database.collection_of(type_).find_one({"_id": reference}, _FIELDS)
+        if current is None or self._access.decide("vread", current["facts"]).effect != "permit":
+            raise NotFound(f"{reference} is not known.")
+        document = current
+        if current["v"] != version:
+            past = self._database.history.find_one({"_id": f"{reference}/_history/{version}"})
+            if past is None or not self._permits_past("vread", type_, past):
+                raise NotFound(f"{reference} has no version {version}.")
+            document = past
+        if document.get("del"):
+            raise Gone(f"{reference} was deleted in version {version}.")
+        return row_of(document)
+
+    def history(
+        self, type_: str, id_: str, *, count: int, before: int | None = None, since: datetime | None = None
+    ) -> tuple[list[Row], int | None]:
+        """Versions that may be disclosed, newest first, and the version to go on `before` where there are more."""
+        reference = f"{type_}/{id_}"
+        current = self._database.collection_of(type_).find_one({"_id": reference}, _FIELDS)
+        if current is None or self._access.decide("history", current["facts"]).effect != "permit":
+            raise NotFound(f"{reference} is not known.")
+        asked: Filter = {"r": reference}
+        if before is not None:
+            asked["v"] = {"$lt": before}
+        if since is not None:
+            asked["lu"] = {"$gte": since}
+        rows = []
+        if (before is None or current["v"] < before) and (since is None or current["lu"] >= since):
+            rows.append(row_of(current))
+        for past in self._database.history.find(asked).sort([("v", -1)]):
+            if len(rows) > count:
+                break
+            if self._permits_past("history", type_, past):
+                rows.append(row_of(past))
+        more = rows[count - 1].version if len(rows) > count else None
+        return rows[:count], more
+
+    def _permits_past(self, interaction: str, type_: str, past: Document) -> bool:
+        """Whether the version's own facts permit, with the relations and Consents of now."""
+        facts = past["facts"]
+        patients = [subject["patient"] for subject in facts["subjects"]]
+        states = {one["_id"]: one for one in self._database.patient_access.find({"_id": {"$in": patients}})}
+        accesses = [PatientState.of(patient, states.get(patient, {})).access() for patient in patients]
+        completed = materialise(facts, accesses, self._policy)
+        return compiled(self._access.permission(interaction, type_).condition)(completed)
+
+    # Searching
+
+    def search(self, query: Query, *, position: Position | None = None) -> Page:
+        """The permitted rows that match, `query.count` a page. Raises Gone where the link outlived its snapshot."""
+        visible = self._visible("search", query.type)
+        asked = compile_expression(query.expression)
+        order = _order(query.sort)
+        if query.count == 0:
+            return Page([], [], self._count(query.type, _both(visible, asked), None), None)
+        rows, snapshot, has_more = self._fetch(query, visible, asked, order, position)
+        total = None
+        if position is None and not has_more:
+            total = len(rows)
+        elif query.total == "accurate":
+            total = self._count(query.type, _both(visible, asked), snapshot)
+        following = Position(snapshot, _keys(rows[-1], order)) if has_more else None
+        included = self._included(query.includes, rows) if query.includes else []
+        return Page([row_of(row) for row in rows], included, total, following)
+
+    def count(self, query: Query) -> int:
+        """How many permitted rows match."""
+        return self._count(query.type, _both(self._visible("search", query.type), compile_expression(query.expression)))
+
+    def find(self, type_: str, expression: e.Expression, *, limit: int, interaction: str = "search") -> list[Row]:
+        """Permitted rows for the server's own use, whole (facts and DICOM attributes included)."""
+        wanted = _both(self._visible(interaction, type_), compile_expression(expression))
+        found = self._database.collection_of(type_).find(wanted, _FIELDS).limit(limit)
+        return [row_of(document) for document in found.to_list()]
+
+    def find_studies(self, filters: Sequence[tuple[str, str, Any]], *, limit: int, offset: int) -> list[Row]:
+        """Permitted ImagingStudies by what DICOM ingestion kept beside them: (path, operator, value), newest first."""
+        wanted = _both(self._visible("search", "ImagingStudy"), _dicom_filter(filters))
+        found = (
+            self._database.resources.find(wanted, _FIELDS)
+            .sort([("so.started.z", -1), ("_id", 1)])
+            .skip(offset)
+            .limit(limit)
+        )
+        return [row_of(document) for document in found.to_list()]
+
+    def instances(self, study: Row, match: Mapping[str, Any] | None = None) -> Iterable[Document]:
+        """The instance rows of a study that this store has given out, in series and instance order."""
+        uids = study.dicom["StudyInstanceUID"] if study.dicom else None
+        return self._database.instances.find({"study": uids, **(match or {})}).sort(
+            [("study", 1), ("series", 1), ("number", 1)]
+        )
+
+    def _visible(self, interaction: str, type_: str) -> Filter:
+        permission = self._access.permission(interaction, type_)
+        visible: Filter = {"t": type_}
+        if permission.audience is not None:
+            if not permission.audience:
+                return NOTHING
+            names = sorted(permission.audience)
+            visible["aud"] = names[0] if len(names) == 1 else {"$in": names}
+        condition = compile_condition(permission.condition)
+        return {**visible, "$and": [condition]} if condition else visible
+
+    def _fetch(
+        self, query: Query, visible: Filter, asked: Filter, order: list[tuple[str, int]], position: Position | None
+    ) -> tuple[list[Document], tuple[int, int], bool]:
+        """A page of rows, the snapshot they are from, and whether there are more."""
+        fields = {**_ROW_FIELDS, **{path: 1 for path, _ in order}}
+        if query.includes:
+            fields["tk"] = 1
+        rows: list[Document] = []
+        snapshot = None if position is None else position.snapshot
+        after = None if position is None else position.after
+        while True:
+            wanted = _both(visible, asked)
+            if after is not None:
+                wanted = _both(wanted, _beyond(order, after))
+            found, snapshot = self._snapshot_find(query, wanted, fields, order, query.count + 1 - len(rows), snapshot)
+            is_last = len(found) < query.count + 1 - len(rows)
+            if position is not None:
+                after = _keys(found[-1], order) if found else after
+                found = self._still_permitted(query.type, found)
+            rows += found
+            if is_last or len(rows) > query.count:
+                return rows[: query.count], snapshot, len(rows) > query.count
+
+    def _snapshot_find(
+        self,
+        query: Query,
+        wanted: Filter,
+        fields: Mapping[str, int],
+        order: list[tuple[str, int]],
+        limit: int,
+        snapshot: tuple[int, int] | None,
+    ) -> tuple[list[Document], tuple[int, int]]:
+        concern: Document = {"level": "snapshot"}
+        if snapshot is not None:
+            concern["atClusterTime"] = Timestamp(*snapshot)
+        options: Document = {}
+        if (hint := hint_for(query.expression, order)) is not None:
+            options["hint"] = hint
+        try:
+            answer = self._database.command(
+                "find",
+                self._database.collection_of(query.type).name,
+                filter=wanted,
+                projection=fields,
+                sort=dict(order),
+                limit=limit,
+                batchSize=limit,
+                singleBatch=True,
+                readConcern=concern,
+                **options,
+            )
+        except OperationFailure as error:
+            if error.code in _SNAPSHOT_GONE and snapshot is not None:
+                raise Gone(
+                    "This page link has outlived the state of the data that it refers to.", code="expired"
+                ) from error
+            raise
+        at = answer["cursor"]["atClusterTime"]
+        return answer["cursor"]["firstBatch"], (at.time, at.inc)
+
+    def _still_permitted(self, type_: str, rows: list[Document]) -> list[Document]:
+        """Those of an older state that exist and are permitted now: a link carries no authority."""
+        if not rows:
+            return rows
+        wanted = _both(self._visible("search", type_), {"_id": {"$in": [row["_id"] for row in rows]}})
+        present = {row["_id"] for row in self._database.collection_of(type_).find(wanted, {"_id": 1}).to_list()}
+        return [row for row in rows if row["_id"] in present]
+
+    def _count(self, type_: str, wanted: Filter, snapshot: tuple[int, int] | None = None) -> int:
+        concern: Document = {"level": "snapshot"}
+        if snapshot is not None:
+            concern["atClusterTime"] = Timestamp(*snapshot)
+        answer = self._database.command(
+            "aggregate",
+            self._database.collection_of(type_).name,
+            pipeline=[{"$match": wanted}, {"$count": "n"}],
+            cursor={},
+            readConcern=concern,
+        )
+        batch = answer["cursor"]["firstBatch"]
+        return batch[0]["n"] if batch else 0
+
+    # Including
+
+    def _included(self, includes: Sequence[Include], rows: list[Document]) -> list[Row]:
+        """Rows that the page refers to, or that refer to it; each is decided like any other row."""
+        wanted = [one for include in includes if (one := self._include(include, rows)) is not None]
+        if not wanted:
+            return []
+        present = [row["_id"] for row in rows]
+        limit = self._config.include_max
+        found = self._database.resources.find({"$or": wanted, "_id": {"$nin": present}}, _ROW_FIELDS).limit(limit + 1)
+        included = found.to_list()
+        if len(included) > limit:
+            raise TooCostly(f"More than {limit} resources would be included; ask for fewer entries with _count.")
+        return [row_of(row) for row in included]
+
+    def _include(self, include: Include, rows: list[Document]) -> Filter | None:
+        if include.reverse:
+            atoms = [f"{include.param}\x1f{row['_id']}" for row in rows]
+            return {"$and": [self._visible("search", include.source), {"tk": {"$in": atoms}}]}
+        prefix = f"{include.param}\x1f"
+        referred = {
+            atom.removeprefix(prefix)
+            for row in rows
+            if row["t"] == include.source
+            for atom in row["tk"]
+            if atom.startswith(prefix)
+        }
+        by_type: dict[str, list[str]] = {}
+        for reference in referred:
+            type_ = reference.partition("/")[0]
+            if include.target in {None, type_}:
+                by_type.setdefault(type_, []).append(reference)
+        found = [
+            {"$and": [self._visible("read", type_), {"_id": {"$in": sorted(references)}}]}
+            for type_, references in by_type.items()
+            if type_.isalpha()
+        ]
+        return {"$or": found} if found else None
+
+    # Writing
+
+    def transact(self, work: Callable[[Unit], T]) -> T:
+        """Run `work` and all it writes in one transaction; on a write conflict it is run again from the start."""
+        noted = getattr(self._access, "decisions", None)
+        before = 0 if noted is None else len(noted)
+
+        def body(session: ClientSession) -> tuple[T, Unit]:
+            if noted is not None:
+                del noted[before:]
+            unit = Unit(self._database, self._access, session, self._config, self._policy, self._match)
+            result = work(unit)
+            unit.flush()
+            return result, unit
+
+        with self._database.client.start_session() as session:
+            try:
+                result, unit = session.with_transaction(body)
+            except DuplicateKeyError as error:
+                raise Conflict("Another request has just created this resource.") from error
+        if self._database.sealer is not None:
+            self._database.sealer.seal(unit.events)
+        return result
+
+    def _match(self, query: Query, session: ClientSession) -> list[Row]:
+        wanted = _both(self._visible("search", query.type), compile_expression(query.expression))
+        found = self._database.collection_of(query.type).find(wanted, _FIELDS, session=session).limit(2)
+        return [row_of(document) for document in found.to_list()]
+
+
+def _both(first: Filter, second: Filter) -> Filter:
+    if not second:
+        return first
+    clauses = [*first.get("$and", ()), second]
+    return {**{key: value for key, value in first.items() if key != "$and"}, "$and": clauses}
+
+
+def _order(sort: Sequence[tuple[str, bool]]) -> list[tuple[str, int]]:
+    """The sort of a search, ended by the id so that it is total; newest first where the caller did not say."""
+    order = [
+        ("lu" if name == "_lastUpdated" else f"so.{name}.{'z' if descending else 'a'}", -1 if descending else 1)
+        for name, descending in sort
+        if name != "_id"
+    ]
+    identity = next((-1 if descending else 1 for name, descending in sort if name == "_id"), 1)
+    if not sort:
+        order = [("lu", -1)]
+    return [*order, ("_id", identity)]
+
+
+def _keys(row: Document, order: Sequence[tuple[str, int]]) -> tuple[Any, ...]:
+    keys = []
+    for path, _ in order:
+        value: Any = row
+        for step in path.split("."):
+            value = value.get(step) if isinstance(value, Mapping) else None
+        keys.append(value)
+    return tuple(keys)
+
+
+def _beyond(order: Sequence[tuple[str, int]], after: Sequence[Any]) -> Filter:
+    """Rows that come after the given keys. A missing key sorts before all others, as MongoDB does."""
+    clauses = []
+    for place, ((path, direction), value) in enumerate(zip(order, after, strict=True)):
+        equal = [{earlier: after[index]} for index, (earlier, _) in enumerate(order[:place])]
+        if direction > 0:
+            later: Filter = {path: {"$ne": None}} if value is None else {path: {"$gt": value}}
+        elif value is None:
+            continue
+        else:
+            later = {"$or": [{path: {"$lt": value}}, {path: None}]}
+        clauses.append({"$and": [*equal, later]})
+    return {"$or": clauses} if clauses else NOTHING
+
+
+def _dicom_filter(filters: Sequence[tuple[str, str, Any]]) -> Filter:
+    operators = {"eq": "$eq", "in": "$in", "ge": "$gte", "le": "$lte", "regex": "$regex"}
+    clauses = []
+    for path, operator, value in filters:
+        if operator not in operators:
+            raise BadRequest(f"{path} cannot be matched by {operator}.")
+        clauses.append({path: {operators[operator]: value}})
+    return {"$and": [{"dicom": {"$exists": True}}, *clauses]}

@@ -1,0 +1,61 @@
+"""One stored version of one resource, as the layers above see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A version at rest: its bytes are what a client receives, unparsed.
+
+    `facts` is the document that the Condition was decided on; `dicom` is what DICOM ingestion keeps beside an
+    ImagingStudy. `last_updated` is in UTC with milliseconds. `method` is the verb that made the version.
+    """
+
+    type: str
+    id: str
+    version: int
+    last_updated: datetime
+    body: bytes
+    facts: Mapping[str, Any]
+    deleted: bool = False
+    method: str = "PUT"
+    dicom: Mapping[str, Any] | None = None
+
+    @property
+    def reference(self) -> str:
+        """The literal reference of the resource, `Type/id`."""
+        return f"{self.type}/{self.id}"
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """References of the patients whose record this row belongs to."""
+        return tuple(subject["patient"] for subject in self.facts.get("subjects", ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an update did: the row as it now stands, and whether a new resource came to be."""
+
+    row: Row
+    created: bool
+
+
+def row_of(document: Mapping[str, Any]) -> Row:
+    """The Row of a document of `resources`, `audit` or `history`."""
+    type_, _, id_ = document.get("r", document["_id"]).partition("/")
+    return Row(
+        type=type_,
+        id=id_,
+        version=document["v"],
+        last_updated=document["lu"],
+        body=document.get("b", b""),
+        facts=document.get("facts") or {},
+        deleted=document.get("del", False),
+        method=document.get("m", "PUT"),
+        dicom=document.get("dicom"),
+    )

@@ -1,0 +1,415 @@
+"""One write and all that follows from it, as one MongoDB transaction.
+
+What a unit of work has written waits in memory until `flush`, which completes the facts, rewrites those of the patient's
+other resources where a relation or a Consent changed, and sends one bulk write per collection: resources, history,
+relations, actors, audit. Either all of it is there afterwards or none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pymongo import InsertOne, ReplaceOne, UpdateOne
+from pymongo.client_session import ClientSession
+
+from consent.decision import Decision
+from consent.facts import audience, materialise
+from consent.policy import Policy
+from fhirserver.config import Config
+from fhirserver.errors import Conflict, Forbidden, MethodNotAllowed, NotFound, PreconditionFailed, Unprocessable
+from fhirserver.search import values
+from fhirserver.search.parse import Query
+from fhirserver.store import actors
+from fhirserver.store.database import Database, Document
+from fhirserver.store.facts import static_facts
+from fhirserver.store.guard import Guard
+from fhirserver.store.patient_access import SOURCES, PatientState, contribution
+from fhirserver.store.rows import Row, Written, row_of
+from resources import SUPPORTED
+from resources.validation import Parsed, parse, splice
+
+# What opens or closes a patient's record to others: it cannot be written before the patient is known.
+_GRANTING = frozenset({"CareTeam", "Consent", "RelatedPerson"})
+
+
+def fhir_instant(instant: datetime) -> str:
+    """An instant as FHIR writes it, in UTC with milliseconds."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A version that this unit will write: the document, and the resources before and after."""
+
+    document: Document
+    previous: Document | None
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
+class Unit:
+    """The writes of one transaction, for one access. Made by `ResourceStore.transact` only."""
+
+    def __init__(
+        self,
+        database: Database,
+        guard: Guard,
+        session: ClientSession,
+        config: Config,
+        policy: Policy,
+        search: Callable[[Query, ClientSession], list[Row]],
+    ) -> None:
+        """Nothing is read or written yet; `search` is the guarded search of the store, for conditional criteria."""
+        self._database = database
+        self._guard = guard
+        self._session = session
+        self._config = config
+        self._policy = policy
+        self._search = search
+        self._zone = ZoneInfo(config.zone)
+        self._token = uuid.uuid4().hex
+        self._pending: dict[str, _Pending] = {}
+        self._states: dict[str, PatientState] = {}
+        self._identified: set[str] = set()
+        self.events: list[Document] = []
+        self._instances: list[Document] = []
+
+    # The interactions
+
+    def read(self, type_: str, id_: str) -> Row:
+        """The current version if the access permits; NotFound otherwise."""
+        document = self._current(f"{type_}/{id_}")
+        if document is None or document.get("del") or not self._permits("read", document["facts"]):
+            raise NotFound(f"{type_}/{id_} is not known.")
+        return row_of(document)
+
+    def match(self, query: Query) -> list[Row]:
+        """Visible rows that meet conditional criteria, at most two; a twin with the same criteria conflicts with this."""
+        criteria = f"{query.type}?{query.expression!r}"
+        self._database.locks.update_one(
+            {"_id": hashlib.sha256(criteria.encode()).hexdigest()},
+            {"$set": {"taken": self._token, "at": self._guard.now}},
+            upsert=True,
+            session=self._session,
+        )
+        return self._search(query, self._session)
+
+    def create(self, parsed: Parsed, *, id_: str | None = None, dicom: Mapping[str, Any] | None = None) -> Row:
+        """Store a new resource; `id_` only where the server itself computes it. Raises Forbidden where refused."""
+        type_ = parsed.resource["resourceType"]
+        id_ = id_ or uuid.uuid4().hex
+        if self._current(f"{type_}/{id_}") is not None:
+            raise Conflict(f"{type_}/{id_} exists already.")
+        return self._write("create", parsed, id_, None, dicom, "POST")
+
+    def update(
+        self,
+        parsed: Parsed,
+        id_: str,
+        *,
+        if_match: Sequence[int] | None = None,
+        if_none_match_any: bool = False,
+        dicom: Mapping[str, Any] | None = None,
+    ) -> Written:
+        """Store the next version of a resource, or the first one under a client-chosen id.
+
+        Raises NotFound where the present version is refused, Forbidden where the new state is, PreconditionFailed where
+        `if_match` does not hold (asked after permission), MethodNotAllowed where the client may not choose ids.
+        """
+        type_ = parsed.resource["resourceType"]
+        current = self._current(f"{type_}/{id_}")
+        if current is None or current.get("del"):
+            if if_match is not None:
+                raise PreconditionFailed(f"{type_}/{id_} has no version that If-Match names.")
+            if self._guard.actor.kind not in {"system", "operator"}:
+                raise MethodNotAllowed("This client may not choose the id of a resource.")
+            return Written(self._write("create", parsed, id_, current, dicom, "PUT"), created=True)
+        self._require("update", current)
+        _check_preconditions(current, if_match, if_none_match_any=if_none_match_any)
+        if dicom is None and _is_identical(parsed, current):
+            return Written(row_of(current), created=False)
+        return Written(self._write("update", parsed, id_, current, dicom, "PUT"), created=False)
+
+    def delete(self, type_: str, id_: str, *, if_match: Sequence[int] | None = None) -> Row | None:
+        """Leave a deleted version; None where there was nothing, NotFound where refused."""
+        reference = f"{type_}/{id_}"
+        current = self._current(reference)
+        if current is None or current.get("del"):
+            return None
+        self._refuse_twice(reference)
+        self._require("delete", current)
+        _check_preconditions(current, if_match, if_none_match_any=False)
+        document = {
+            "_id": reference,
+            "t": f"~{type_}",
+            "v": current["v"] + 1,
+            "lu": self._after(current),
+            "b": b"",
+            "m": "DELETE",
+            "del": True,
+            "facts": current["facts"],
+            "aud": current["aud"],
+        }
+        before = self._resource_of(current)
+        pending = _Pending(document, current, before, None)
+        self._pending[reference] = pending
+        self._contribute(pending)
+        return row_of(document)
+
+    def record(self, events: Iterable[Document]) -> None:
+        """Write audit rows in this transaction; they take their place in the chain after it."""
+        self.events.extend({**event, "log": None} for event in events)
+
+    def put_instances(self, instances: Iterable[Document]) -> None:
+        """Write rows of DICOM instances in this transaction."""
+        self._instances.extend(instances)
+
+    # The steps of a write
+
+    def _write(
+        self,
+        interaction: str,
+        parsed: Parsed,
+        id_: str,
+        current: Document | None,
+        dicom: Mapping[str, Any] | None,
+        method: str,
+    ) -> Row:
+        resource = {**parsed.resource, "id": id_}
+        type_ = resource["resourceType"]
+        reference = f"{type_}/{id_}"
+        self._refuse_twice(reference)
+        version = 1 if current is None else current["v"] + 1
+        instant = self._after(current)
+        live = None if current is None or current.get("del") else current
+        facts = static_facts(resource, id_, self._custodians(live), self._policy)
+        document: Document = {
+            "_id": reference,
+            "t": type_,
+            "v": version,
+            "lu": instant,
+            "b": splice(parsed.body, id_, version, fhir_instant(instant)),
+            "m": method,
+            "facts": facts,
+        }
+        if (kept := dicom if dicom is not None else (live or {}).get("dicom")) is not None:
+            document["dicom"] = dict(kept)
+        self._index(document, resource)
+        before = None if live is None or type_ not in actors.TYPES else self._resource_of(live)
+        pending = _Pending(document, current, before, resource)
+        self._pending[reference] = pending
+        self._contribute(pending)
+        self._complete(document)
+        decision = self._guard.decide(interaction, document["facts"])
+        if decision.effect != "permit":
+            raise Forbidden(f"This {type_} may not be written by this client.")
+        return row_of(document)
+
+    def _refuse_twice(self, reference: str) -> None:
+        if reference in self._pending:
+            raise Unprocessable(f"{reference} is written more than once in one transaction.")
+
+    def _index(self, document: Document, resource: Mapping[str, Any]) -> None:
+        """Add the search values; the sort keys get names, since MongoDB cannot index two arrays together."""
+        stamped = {**resource, "meta": {**resource.get("meta", {}), "lastUpdated": fhir_instant(document["lu"])}}
+        extracted = values.extract(SUPPORTED[document["t"]], stamped, self._zone)
+        document["tk"] = extracted.tk
+        document["rg"] = extracted.rg
+        document["so"] = {name: {"a": low, "z": high} for name, (low, high) in extracted.so.items()}
+
+    def _custodians(self, live: Document | None) -> Iterable[str]:
+        """A resource stays with whoever answers for it; a new one is the writing establishment's."""
+        if live is not None:
+            return live["facts"]["custodians"]
+        return () if self._guard.custodian is None else (self._guard.custodian,)
+
+    def _contribute(self, pending: _Pending) -> None:
+        """Let the patients' access documents say what follows from this version."""
+        document = pending.document
+        facts = document["facts"]
+        type_ = document["_id"].partition("/")[0]
+        patients = {subject["patient"] for subject in facts["subjects"]}
+        if pending.previous is not None:
+            patients |= {subject["patient"] for subject in pending.previous["facts"]["subjects"]}
+        for patient in patients:
+            state = self._state(patient)
+            if type_ in SOURCES:
+                concerns = any(subject["patient"] == patient for subject in facts["subjects"])
+                person = self._patient(patient) if type_ == "RelatedPerson" else None
+                said = contribution(pending.after if concerns else None, facts, document["v"], self._policy, person)
+                state.replace(document["_id"], said)
+        if type_ == "Patient":
+            state = self._state(document["_id"])
+            state.appear(is_present=pending.after is not None)
+            state.join(self._guard.custodian)
+            self._renew_representatives(state, pending.after)
+
+    def _renew_representatives(self, state: PatientState, resource: Mapping[str, Any] | None) -> None:
+        """A corrected birth date moves the end of the representatives' authority."""
+        sources = {
+            one["source"].partition("/_history/")[0] for one in state.relations if one["kind"] == "representative"
+        }
+        for source in sorted(sources):
+            current = self._current(source)
+            if current is not None and not current.get("del"):
+                representative = self._resource_of(current)
+                said = contribution(representative, current["facts"], current["v"], self._policy, resource)
+                state.replace(source, said)
+
+    def _complete(self, document: Document) -> None:
+        """Materialise the facts from the access documents of the patients, and the audience that follows."""
+        facts = document["facts"]
+        states = [self._state(subject["patient"]) for subject in facts["subjects"]]
+        if facts["kind"] == "patient":
+            held = {establishment for state in states for establishment in state.establishments}
+            facts = {**facts, "custodians": sorted({*facts["custodians"], *held})}
+        document["facts"] = materialise(facts, [state.access() for state in states], self._policy)
+        document["aud"] = audience(document["facts"])
+
+    # What the transaction reads
+
+    def _current(self, reference: str) -> Document | None:
+        if reference in self._pending:
+            return self._pending[reference].document
+        type_ = reference.partition("/")[0]
+        return self._database.collection_of(type_).find_one({"_id": reference}, session=self._session)
+
+    def _state(self, patient: str) -> PatientState:
+        if patient not in self._states:
+            self._states[patient] = PatientState.take(self._database, self._session, patient, self._token)
+        return self._states[patient]
+
+    def _patient(self, reference: str) -> Mapping[str, Any] | None:
+        pending = self._pending.get(reference)
+        if pending is not None:
+            return pending.after
+        current = self._current(reference)
+        return None if current is None or current.get("del") else self._resource_of(current)
+
+    def _resource_of(self, document: Document) -> Mapping[str, Any]:
+        pending = self._pending.get(document["_id"])
+        if pending is not None and pending.after is not None and pending.document is document:
+            return pending.after
+        return parse(document["b"])
+
+    def _after(self, current: Document | None) -> datetime:
+        """The instant of the next version: never before that of the present one."""
+        if current is None:
+            return self._guard.now
+        return max(self._guard.now, current["lu"] + timedelta(milliseconds=1))
+
+    # What the access says
+
+    def _permits(self, interaction: str, facts: Mapping[str, Any]) -> bool:
+        decision: Decision = self._guard.decide(interaction, facts)
+        return decision.effect == "permit"
+
+    def _require(self, interaction: str, current: Document) -> None:
+        if not self._permits(interaction, current["facts"]):
+            raise NotFound(f"{current['_id']} is not known.")
+
+    # The end
+
+    def flush(self) -> None:
+        """Send all of it: at most one bulk write per collection."""
+        self._check_grounds()
+        changed = [state for state in self._states.values() if state.is_changed]
+        writes: dict[str, list[Any]] = {"resources": [], "audit": [InsertOne(event) for event in self.events]}
+        writes["resources"] += self._rewrites({state.patient for state in changed if state.is_stale})
+        for pending in self._pending.values():
+            if not pending.document.get("del"):
+                self._complete(pending.document)
+            writes["resources"].append(_write_of(pending))
+        writes["history"] = [
+            InsertOne(_history_of(pending.previous))
+            for pending in self._pending.values()
+            if pending.previous is not None
+        ]
+        writes["patient_access"] = [state.write() for state in changed]
+        writes["actors"] = self._actor_changes()
+        writes["instances"] = [ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in self._instances]
+        for name, operations in writes.items():
+            if operations:
+                self._database.database[name].bulk_write(operations, ordered=True, session=self._session)
+
+    def identify(self, patient: str) -> None:
+        """Say that the writing establishment identified this patient by an identifier of theirs, as DICOM headers do."""
+        self._identified.add(patient)
+
+    def _check_grounds(self) -> None:
+        """An establishment writes about patients it knows, so that nobody opens a stranger's record.
+
+        It knows whom it has written itself and whom it identified. A patient who is not here yet may be referred to,
+        but not by what opens or closes a record.
+        """
+        custodian = self._guard.custodian
+        for reference, pending in self._pending.items():
+            type_ = reference.partition("/")[0]
+            if pending.after is None or type_ == "Patient":
+                continue
+            for subject in pending.document["facts"]["subjects"]:
+                state = self._state(subject["patient"])
+                if not state.is_present and type_ not in _GRANTING:
+                    continue
+                is_known = custodian in state.establishments or subject["patient"] in self._identified
+                if not state.is_present or not (custodian is None or is_known):
+                    raise Unprocessable(f"{subject['patient']} is not known.", expression=type_)
+                state.join(custodian)
+
+    def _rewrites(self, patients: set[str]) -> list[UpdateOne]:
+        """The completed facts of the other resources of patients whose relations or Consents changed."""
+        if not patients:
+            return []
+        rows = self._database.resources.find(
+            {"facts.subjects.patient": {"$in": sorted(patients)}, "_id": {"$nin": sorted(self._pending)}},
+            {"facts": 1, "aud": 1},
+            session=self._session,
+        )
+        writes = []
+        for row in rows.to_list():
+            completed = {"facts": row["facts"]}
+            self._complete(completed)
+            if completed["facts"] != row["facts"] or completed["aud"] != row["aud"]:
+                writes.append(UpdateOne({"_id": row["_id"]}, {"$set": completed}))
+        return writes
+
+    def _actor_changes(self) -> list[UpdateOne]:
+        return [
+            write
+            for reference, pending in self._pending.items()
+            if reference.partition("/")[0] in actors.TYPES
+            for write in actors.changes(self._database, self._session, reference, pending.before, pending.after)
+        ]
+
+
+def _check_preconditions(current: Document, if_match: Sequence[int] | None, *, if_none_match_any: bool) -> None:
+    if if_match is not None and current["v"] not in if_match:
+        raise PreconditionFailed(f"{current['_id']} is at version {current['v']}.")
+    if if_none_match_any:
+        raise PreconditionFailed(f"{current['_id']} exists already.")
+
+
+def _is_identical(parsed: Parsed, current: Document) -> bool:
+    """Whether the content is the present version's, byte for byte, so that no new version is made."""
+    id_ = current["_id"].partition("/")[2]
+    return splice(parsed.body, id_, current["v"], fhir_instant(current["lu"])) == current["b"]
+
+
+def _write_of(pending: _Pending) -> InsertOne[Document] | ReplaceOne[Document]:
+    if pending.previous is None:
+        return InsertOne(pending.document)
+    identity = {"_id": pending.document["_id"], "v": pending.previous["v"]}
+    return ReplaceOne(identity, pending.document)
+
+
+def _history_of(document: Document) -> Document:
+    """An earlier version keeps its bytes and its own facts; relations are those of the day it is asked for."""
+    kept = {key: document[key] for key in ("v", "lu", "b", "m", "del") if key in document}
+    facts = {**document["facts"], "subjects": [{"patient": one["patient"]} for one in document["facts"]["subjects"]]}
+    return {"_id": f"{document['_id']}/_history/{document['v']}", "r": document["_id"], **kept, "facts": facts}
