@@ -8,8 +8,9 @@ since each is a single number, every prefix can be asked of that one bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from typing import Any, Literal
 
@@ -21,8 +22,13 @@ from fhirserver.search.prefix import Alternatives
 from fhirserver.search.stored import SEPARATOR, Collector, Context, Extracted
 from fhirserver.search.uri import add as add_uri
 from resources.declaration import Component, SearchParameter
+from resources.paths import compile_expression
 
 MODIFIERS: frozenset[str] = frozenset()
+
+_RESOURCE = "%resource."
+_EXCHANGED = "http://hl7.org/fhir/SearchParameter/DocumentReference-relationship"
+_compiled = cache(compile_expression)
 
 _ORDERED = frozenset({"date", "number", "quantity"})
 _ADD: dict[str, Callable[[str, Iterable[Extracted], Collector], None]] = {
@@ -36,13 +42,16 @@ _ADD: dict[str, Callable[[str, Iterable[Extracted], Collector], None]] = {
 }
 
 
-def add(parameter: SearchParameter, extracted: Iterable[Extracted], into: Collector) -> None:
+def add(
+    parameter: SearchParameter, extracted: Iterable[Extracted], resource: Mapping[str, Any], into: Collector
+) -> None:
     """Add one atom or interval for each combination of the components' forms within each element."""
     name = parameter.name
     for element in extracted:
         keys: list[list[str]] = []
         intervals: list[list[dict[str, Any]]] = []
-        for component, found in zip(parameter.components, parameter.component_values(element), strict=True):
+        for component, path in zip(parameter.components, _paths(parameter), strict=True):
+            found = _follow(path, element, resource)
             scratch = Collector(into.context)
             _ADD[component.type]("", found, scratch)
             if component.type in _ORDERED:
@@ -54,6 +63,20 @@ def add(parameter: SearchParameter, extracted: Iterable[Extracted], into: Collec
             if not intervals:
                 into.tk[key] = None
             into.rg.extend({**_combined(found), "n": key} for found in product(*intervals) if found)
+
+
+def _paths(parameter: SearchParameter) -> Sequence[str]:
+    """Where each component is found. R4 publishes the two paths of one parameter in the order of the other's names."""
+    paths = [component.expression for component in parameter.components]
+    return paths[::-1] if parameter.url == _EXCHANGED else paths
+
+
+def _follow(path: str, element: Extracted, resource: Mapping[str, Any]) -> list[Extracted]:
+    """The values at a path below the composite's element, or below the whole resource where the path says so."""
+    if path.startswith(_RESOURCE):
+        return _compiled(path.removeprefix(_RESOURCE), resource["resourceType"])(resource)
+    node, fhir_type = element
+    return _compiled(path, fhir_type)(node)
 
 
 def _combined(found: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _interval(value: Any, fhir_type: str, zone: tzinfo) -> tuple[datetime, datet
     """The interval of an extracted value, None if it has no limit at all or cannot be read."""
     if isinstance(value, str):
         return _readable(value, zone)
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return None
     return _timing(value, zone) if fhir_type == "Timing" else _period(value, zone)
 

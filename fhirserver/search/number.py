@@ -7,7 +7,7 @@ stored is exact. Both are compared as IEEE 754 doubles, so numbers that differ a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from math import inf
 from typing import Any
@@ -28,7 +28,7 @@ _MOST_CHARACTERS = 64
 def add(name: str, extracted: Iterable[Extracted], into: Collector) -> None:
     """Add the interval of each number and Range."""
     for value, _fhir_type in extracted:
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             low, high = stored(_value(value.get("low"))), stored(_value(value.get("high")))
             if low is not None or high is not None:
                 into.interval(name, -inf if low is None else low, inf if high is None else high)
@@ -37,7 +37,7 @@ def add(name: str, extracted: Iterable[Extracted], into: Collector) -> None:
 
 
 def _value(quantity: Any) -> Any:
-    return quantity.get("value") if isinstance(quantity, Mapping) else None
+    return quantity.get("value") if isinstance(quantity, dict) else None
 
 
 def stored(value: Any) -> float | None:

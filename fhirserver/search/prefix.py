@@ -2,6 +2,10 @@
 
 Both the value searched and the value stored are ranges. The specification defines each prefix by how they lie to each
 other; here each definition becomes comparisons of the stored `lo` and `hi` with the ends of the range searched.
+
+The specification gives "the range above the value" two meanings: beyond the value, and "the specified value and up".
+With `gt` and `lt` it is the first, or `gt` would find the value itself; with `ge` and `le` the second, so that a stay
+from the 14th to the 20th is found by `le` the 14th. For a stored point the two agree.
 """
 
 from __future__ import annotations
@@ -50,10 +54,10 @@ def alternatives(prefix: str, searched: Range) -> Alternatives:
             return ((above,),)
         case "lt":
             return ((below,),)
-        case "ge":  # gt or eq; what does not reach above is contained as soon as it starts inside
-            return ((above,), (from_low,))
+        case "ge":  # here "the range above the value" is "the specified value and up"
+            return ((Comparison("hi", "gte", searched.low),),)
         case "le":
-            return ((below,), (up_to_high,))
+            return ((Comparison("lo", "lte", searched.high),),)
         case "sa":  # the range above contains the whole stored one
             return ((Comparison("lo", "gte" if searched.is_open else "gt", searched.high),),)
         case "eb":

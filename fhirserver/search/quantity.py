@@ -32,7 +32,7 @@ def add(name: str, extracted: Iterable[Extracted], into: Collector) -> None:
 def measured(extracted: Iterable[Extracted]) -> Iterator[tuple[float, float, list[str]]]:
     """The ends and the units of each value that has a number."""
     for value, _fhir_type in extracted:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             continue
         ends = _range_ends(value) if "low" in value or "high" in value else _quantity_ends(value)
         if ends is not None:

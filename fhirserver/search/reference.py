@@ -46,7 +46,7 @@ def _parts(value: Any) -> tuple[str, Mapping[str, Any] | None]:
     """The reference and the identifier of an extracted value."""
     if isinstance(value, str):
         return value, None
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return "", None
     if "resourceType" in value:
         return (f"{value['resourceType']}/{value['id']}" if "id" in value else ""), None

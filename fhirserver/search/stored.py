@@ -56,9 +56,7 @@ class Context:
 
     def relative(self, url: str) -> str:
         """The relative form of a URL below this server's base; any other text as it is."""
-        if self.base is not None and url.startswith(self.base):
-            return url[len(self.base) :].lstrip("/")
-        return url
+        return url.removeprefix(f"{self.base.rstrip('/')}/") if self.base else url
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -65,7 +65,7 @@ def _texts(value: Any, fhir_type: str) -> Iterator[tuple[str, str]]:
     """The strings of a value, each with the element it is; a bare string counts as a family name where one is asked."""
     if isinstance(value, str):
         yield "family", value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for part in _HUMAN_NAME if fhir_type == "HumanName" else _ADDRESS:
             found = value.get(part)
             for text in found if isinstance(found, list) else (found,):
@@ -90,7 +90,7 @@ def _sort_key(value: Any) -> str:
     """A name sorts by family then given name, an address by its city; a string by itself."""
     if isinstance(value, str):
         return normalise(value)
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return ""
     given = value.get("given") or []
     parts = (value.get("family"), *given) if value.get("family") or given else (value.get("text"), value.get("city"))

@@ -6,8 +6,8 @@ telephone number without its separators.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 from fhirserver.errors import BadRequest
 from fhirserver.search.escape import split, unescape
@@ -18,51 +18,57 @@ from resources.declaration import SearchParameter
 
 MODIFIERS = frozenset({"not", "text", "of-type"})
 
+_Set: TypeAlias = dict[str, None]
+"""A set that keeps its order: the same resource always has the same values in the same order."""
+
 _FOLDED_TYPES = frozenset({"string", "markdown"})
 _SEPARATORS_OF_NUMBERS = str.maketrans("", "", " .-()/\t\u00a0\u202f")
 
 
 def add(name: str, extracted: Iterable[Extracted], into: Collector) -> None:
     """Add the atoms of each code, Coding, CodeableConcept, Identifier, ContactPoint, boolean, uri or string."""
-    atoms = into.tk
-    codes: list[str] = []
+    atoms, head = into.tk, name + SEPARATOR
+    codes: _Set = {}
+    previous: dict[str, Any] | None = None
     for value, fhir_type in extracted:
-        if isinstance(value, Mapping):
-            codes.extend(_WRITERS.get(fhir_type, _coding)(name, value, atoms))
+        if isinstance(value, str):
+            if fhir_type in _FOLDED_TYPES:
+                atoms[_fold_atom(name, value)] = None
+            else:
+                atoms[f"{head}|{token_part(value) if '|' in value else value}"] = None
+            codes[value] = None
+        elif isinstance(value, dict):
+            if value != previous:  # the twenty instances of a series repeat one SOP class
+                _WRITERS.get(fhir_type, _coding)(name, value, atoms, codes)
+                previous = value
         elif isinstance(value, bool):
-            atoms[f"{name}{SEPARATOR}|{'true' if value else 'false'}"] = None
-            codes.append("true" if value else "false")
-        elif isinstance(value, str):
-            atom = _fold_atom(name, value) if fhir_type in _FOLDED_TYPES else f"{name}{SEPARATOR}|{token_part(value)}"
-            atoms[atom] = None
-            codes.append(value)
+            code = "true" if value else "false"
+            atoms[f"{head}|{code}"] = None
+            codes[code] = None
     if codes:
         into.sort(name, min(codes), max(codes))
 
 
-def _coding(name: str, coding: Mapping[str, Any], atoms: dict[str, None]) -> Iterator[str]:
-    code = coding.get("code")
-    if code:
-        for form in _forms(coding.get("system"), code):
-            atoms[name + SEPARATOR + form] = None
-        yield code
+def _coding(name: str, coding: Mapping[str, Any], atoms: _Set, codes: _Set) -> None:
+    if code := coding.get("code"):
+        _add_code(name, coding.get("system"), code, atoms)
+        codes[code] = None
     if display := coding.get("display"):
         _add_text(name, display, atoms)
 
 
-def _concept(name: str, concept: Mapping[str, Any], atoms: dict[str, None]) -> Iterator[str]:
+def _concept(name: str, concept: Mapping[str, Any], atoms: _Set, codes: _Set) -> None:
     for coding in concept.get("coding") or ():
-        yield from _coding(name, coding, atoms)
+        _coding(name, coding, atoms, codes)
     if text := concept.get("text"):
         _add_text(name, text, atoms)
 
 
-def _identifier(name: str, identifier: Mapping[str, Any], atoms: dict[str, None]) -> Iterator[str]:
+def _identifier(name: str, identifier: Mapping[str, Any], atoms: _Set, codes: _Set) -> None:
     value = identifier.get("value")
     if value:
-        for form in _forms(identifier.get("system"), value):
-            atoms[name + SEPARATOR + form] = None
-        yield value
+        _add_code(name, identifier.get("system"), value, atoms)
+        codes[value] = None
     identifier_type = identifier.get("type")
     if not identifier_type:
         return
@@ -73,13 +79,13 @@ def _identifier(name: str, identifier: Mapping[str, Any], atoms: dict[str, None]
             atoms[_of_type(name, coding.get("system") or "", coding.get("code") or "", value)] = None
 
 
-def _contact_point(name: str, contact: Mapping[str, Any], atoms: dict[str, None]) -> Iterator[str]:
+def _contact_point(name: str, contact: Mapping[str, Any], atoms: _Set, codes: _Set) -> None:
     if value := contact.get("value"):
         atoms[_fold_atom(name, value)] = None
-        yield value
+        codes[value] = None
 
 
-_WRITERS: dict[str, Callable[[str, Mapping[str, Any], dict[str, None]], Iterator[str]]] = {
+_WRITERS: dict[str, Callable[[str, Mapping[str, Any], _Set, _Set], None]] = {
     "Coding": _coding,
     "CodeableConcept": _concept,
     "Identifier": _identifier,
@@ -87,13 +93,17 @@ _WRITERS: dict[str, Callable[[str, Mapping[str, Any], dict[str, None]], Iterator
 }
 
 
-def _forms(system: str | None, code: str) -> tuple[str, ...]:
-    """The forms under which a coded value is stored: with its system and without, or as having none."""
+def _add_code(name: str, system: str | None, code: str, atoms: _Set) -> None:
+    """Keep a coded value with its system and without, or as having none."""
     code = token_part(code)
-    return (f"{token_part(system)}|{code}", code) if system else (f"|{code}",)
+    if system:
+        atoms[f"{name}{SEPARATOR}{token_part(system)}|{code}"] = None
+        atoms[name + SEPARATOR + code] = None
+    else:
+        atoms[f"{name}{SEPARATOR}|{code}"] = None
 
 
-def _add_text(name: str, text: str, atoms: dict[str, None]) -> None:
+def _add_text(name: str, text: str, atoms: _Set) -> None:
     atoms[f"{name}:text{SEPARATOR}{normalise(text)}"] = None
 
 

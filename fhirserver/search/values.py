@@ -35,7 +35,7 @@ def extract(declaration: Declaration, resource: Mapping[str, Any], zone: tzinfo,
         if not found:
             continue
         if parameter.type == "composite":
-            composite.add(parameter, found, into)
+            composite.add(parameter, found, resource, into)
         elif (add := _ADD.get(parameter.type)) is not None:
             add(name, found, into)
     return into.values()
