@@ -294,29 +294,45 @@ def _at(value: Comparable, now: datetime) -> Any:
     return now if value is NOW else value
 
 
+Binder = Callable[[Mapping[Condition, Condition]], "Condition"]
+
+
 def bind(condition: Condition, now: datetime) -> Condition:
     """Return the condition with the instant in the place of NOW; parts that do not speak of it are shared."""
+    return binding(condition)(now)
+
+
+def binding(condition: Condition) -> Callable[[datetime], Condition]:
+    """Prepare the binding of one condition to many instants: what speaks of NOW is found once.
+
+    The parts of the condition that do not speak of it are shared by all.
+    """
+    leaves: dict[Condition, type[Comparison]] = {}
+    binder = _binder(condition, leaves)
+    made = [(leaf, kind, leaf.path) for leaf, kind in leaves.items() if isinstance(leaf, kind)]
+    return lambda now: binder({leaf: kind(path, now) for leaf, kind, path in made})
+
+
+def _binder(condition: Condition, leaves: dict[Condition, type[Comparison]]) -> Binder:
+    if not _speaks_of_now(condition):
+        return lambda _bound: condition
     match condition:
-        case AllOf(conditions):
-            bound = tuple(bind(each, now) for each in conditions)
-            return condition if _same(bound, conditions) else AllOf(*bound)
-        case AnyOf(conditions):
-            bound = tuple(bind(each, now) for each in conditions)
-            return condition if _same(bound, conditions) else AnyOf(*bound)
+        case AllOf(conditions) | AnyOf(conditions):
+            join = type(condition)
+            binders = [_binder(each, leaves) for each in conditions]
+            return lambda bound: join(*[each(bound) for each in binders])
         case Not(inner):
-            within = bind(inner, now)
-            return condition if within is inner else Not(within)
+            within = _binder(inner, leaves)
+            return lambda bound: Not(within(bound))
         case Some(path, inner) | Every(path, inner):
-            within = bind(inner, now)
-            return condition if within is inner else type(condition)(path, within)
-        case AtMost(path, Now()) | AtLeast(path, Now()) | LessThan(path, Now()) | GreaterThan(path, Now()):
-            return type(condition)(path, now)
+            step = type(condition)
+            within = _binder(inner, leaves)
+            return lambda bound: step(path, within(bound))
+        case AtMost() | AtLeast() | LessThan() | GreaterThan():
+            leaves[condition] = type(condition)
+            return lambda bound: bound[condition]
         case _:
-            return condition
-
-
-def _same(left: tuple[Condition, ...], right: tuple[Condition, ...]) -> bool:
-    return all(one is other for one, other in zip(left, right, strict=True))
+            return lambda _bound: condition
 
 
 def _speaks_of_now(condition: Condition) -> bool:
@@ -382,10 +398,57 @@ def _joined(join: _Join, other: _Join, conditions: Iterable[Condition]) -> Condi
             return part
         if part != neutral:
             parts.update(dict.fromkeys(part.conditions if isinstance(part, join) else (part,)))
-    kept = [part for part in parts if not _is_absorbed(part, parts, join, other)]
+    kept = _needed(join, list(parts))
+    if join is AnyOf:
+        kept = _needed(join, _merged(kept))
     if not kept:
         return neutral
     return kept[0] if len(kept) == 1 else _factored(join, other, kept)
+
+
+def _needed(join: _Join, parts: list[Condition]) -> list[Condition]:
+    """Leave out, one after the other, the parts that a remaining neighbour makes superfluous."""
+    kept = list(parts)
+    for part in parts:
+        rest = [each for each in kept if each is not part]
+        if any(_implies(each, part) if join is AllOf else _implies(part, each) for each in rest):
+            kept = rest
+    return kept
+
+
+def _implies(narrow: Condition, wide: Condition) -> bool:
+    """Say whether it is plain from their form that wherever the one is true the other is."""
+    match narrow, wide:
+        case _ if narrow == wide:
+            return True
+        case Is(path, value), In(other, values):
+            return path == other and value in values
+        case In(path, few), In(other, many):
+            return path == other and few <= many
+        case AnyOf(conditions), _:
+            return all(_implies(each, wide) for each in conditions)
+        case _, AllOf(conditions):
+            return all(_implies(narrow, each) for each in conditions)
+        case AllOf(conditions), AnyOf(others):
+            return any(_implies(each, wide) for each in conditions) or any(_implies(narrow, each) for each in others)
+        case AllOf(conditions), _:
+            return any(_implies(each, wide) for each in conditions)
+        case _, AnyOf(conditions):
+            return any(_implies(narrow, each) for each in conditions)
+        case _:
+            return False
+
+
+def _merged(parts: Iterable[Condition]) -> list[Condition]:
+    """Ask several questions of one array together: some has A, or some has B, is some has A or B."""
+    asked: dict[str, list[Condition]] = {}
+    for part in parts:
+        if isinstance(part, Some):
+            asked.setdefault(part.path, []).append(part.condition)
+    merged = [
+        simplify(Some(path, AnyOf(*inner))) if len(inner) > 1 else Some(path, inner[0]) for path, inner in asked.items()
+    ]
+    return [*(part for part in parts if not isinstance(part, Some)), *merged]
 
 
 def _factored(join: _Join, other: _Join, parts: list[Condition]) -> Condition:
@@ -398,21 +461,6 @@ def _factored(join: _Join, other: _Join, parts: list[Condition]) -> Condition:
         return join(*parts)
     rests = [other(*(each for each in own if each not in shared)) for own in members]
     return simplify(other(*shared, join(*rests)))
-
-
-def _is_absorbed(part: Condition, parts: Mapping[Condition, None], join: _Join, other: _Join) -> bool:
-    """Say whether neighbours make this part, a join of the other kind, superfluous.
-
-    They do where one of its members, or all the members of one, already stand beside it, or where a neighbour of its
-    own kind asks for less.
-    """
-    if not isinstance(part, other):
-        return False
-    members = frozenset(part.conditions)
-    for member in members:
-        if member in parts or (isinstance(member, join) and all(each in parts for each in member.conditions)):
-            return True
-    return any(isinstance(each, other) and frozenset(each.conditions) < members for each in parts)
 
 
 def describe(condition: Condition) -> str:

@@ -6,7 +6,7 @@ facts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -24,7 +24,7 @@ from consent.condition import (
     Nothing,
     Predicate,
     Some,
-    bind,
+    binding,
     prepare,
     simplify,
 )
@@ -41,13 +41,25 @@ NO_REDISCLOSURE = "no-redisclosure"
 class Permission:
     """Everything of one type that the actor may reach at the instant of the request.
 
-    `audience` holds the keys of which a permitted row shares at least one with its own audience (`facts.audience`);
-    None would mean that no key need be shared. `rules` names the rules that may speak.
+    `template` is the condition with NOW in the place of the instant. It is the same object at every request of the same
+    actor for the same purpose, so a store may keep what it compiled of it. `audience` holds the keys of which a
+    permitted row shares at least one with its own audience (`facts.audience`). `rules` names the rules that may speak.
     """
 
-    condition: Condition
-    audience: frozenset[str] | None
+    template: Condition
+    instant: datetime
+    audience: frozenset[str]
     rules: tuple[str, ...]
+
+    @property
+    def condition(self) -> Condition:
+        """The condition at the instant of the request; Nothing for an actor who is not admitted."""
+        return _binding(self.template)(self.instant)
+
+
+@lru_cache(maxsize=8192)
+def _binding(template: Condition) -> Callable[[datetime], Condition]:
+    return binding(template)
 
 
 # ------------------------------------------------------------------------------------------------- by the token alone
@@ -91,8 +103,8 @@ def permitted(actor: Actor, request: Request, resource_type: str, *, policy: Pol
     """
     plan = _plan(actor, request.interaction, request.purpose, resource_type, policy)
     if plan.refusals:
-        return Permission(Nothing(), frozenset(), ())
-    return Permission(bind(plan.condition, request.now), plan.audience, plan.rules)
+        return Permission(Nothing(), request.now, frozenset(), ())
+    return Permission(plan.condition, request.now, plan.audience, plan.rules)
 
 
 # --------------------------------------------------------------------------------------------------- over one resource
@@ -260,8 +272,15 @@ def _speaking(question: Question) -> Iterator[_Spoken]:
             condition,
             prepare(guard),
             prepare(condition),
-            tuple((path, prepare(inner)) for path, inner in _evidence(condition)),
+            _collectors(condition),
         )
+
+
+def _collectors(condition: Condition) -> tuple[tuple[str, Predicate], ...]:
+    asked: dict[str, list[Condition]] = {}
+    for path, inner in _evidence(condition):
+        asked.setdefault(path, []).append(inner)
+    return tuple((path, prepare(simplify(AnyOf(*inner)))) for path, inner in asked.items())
 
 
 def _evidence(condition: Condition) -> Iterator[tuple[str, Condition]]:
@@ -292,15 +311,15 @@ def _whole(
     subject_permits: Sequence[_Spoken],
 ) -> Condition:
     """Combine: no deny of the resource, and a permit of the resource or the agreement of every patient concerned."""
-    undenied = [Not(each.condition) for each in subject_denies]
+    denied = Some("subjects", AnyOf(*(each.condition for each in subject_denies)))
     agreed = [
-        AllOf(*guards, Every("subjects", AllOf(*undenied, AnyOf(*(each.condition for each in able)))))
+        AllOf(*guards, Every("subjects", AnyOf(*(each.condition for each in able))))
         for guards, able in _able(subject_permits)
     ]
     return simplify(
         AllOf(
             *(Not(each.condition) for each in resource_denies),
-            AnyOf(*(each.condition for each in resource_permits), *agreed),
+            AnyOf(*(each.condition for each in resource_permits), AllOf(Not(denied), AnyOf(*agreed))),
         )
     )
 

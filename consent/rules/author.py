@@ -6,7 +6,7 @@ from what they wrote.
 
 from __future__ import annotations
 
-from consent.condition import AllOf, Condition, In, Is, Nothing
+from consent.condition import AllOf, Condition, In, Nothing
 from consent.rules.rule import Question, Rule
 from consent.rules.terms import CARE_KINDS, base_permits
 
@@ -18,7 +18,7 @@ def _condition(question: Question) -> Condition:
 
 
 def _guard(question: Question) -> Condition:
-    return AllOf(CARE_KINDS, Is("kind", "clinical"), In("authors", question.personal_names))
+    return AllOf(CARE_KINDS, In("authors", question.personal_names))
 
 
 RULE = Rule("author", "permit", "subject", "permit-treating", _condition, guard=_guard)

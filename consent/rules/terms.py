@@ -41,7 +41,7 @@ def ruling(question: Question, effect: Effect, *narrower: Condition) -> Conditio
         In("actions", {"access", "*"}),
         IN_FORCE,
     )
-    return Some("rulings", AllOf(Is("effect", effect), *narrower, addressed, Not(Some("unless", addressed))))
+    return Some("rulings", AllOf(*narrower, Is("effect", effect), addressed, Not(Some("unless", addressed))))
 
 
 def related(question: Question) -> Condition:
