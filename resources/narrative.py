@@ -17,9 +17,9 @@ a abbr acronym address area b big blockquote br caption cite code col colgroup d
 hr i img ins kbd li map ol p pre q samp small span strong sub sup table tbody td tfoot th thead tr tt u ul var
 """
 _ATTRIBUTES = """
-abbr accesskey align alt axis bgcolor border cellhalign cellpadding cellspacing cellvalign char charoff charset cite class
-colspan compact coords dir frame headers height href hreflang hspace id lang longdesc name noshade nowrap rel rev rowspan
-rules scope shape span src start style summary tabindex title type valign value vspace width
+abbr accesskey align alt axis bgcolor border cellhalign cellpadding cellspacing cellvalign char charoff charset cite
+class colspan compact coords dir frame headers height href hreflang hspace id lang longdesc name noshade nowrap rel rev
+rowspan rules scope shape span src start style summary tabindex title type valign value vspace width
 """
 ELEMENTS = frozenset(_ELEMENTS.split())
 ATTRIBUTES = frozenset(_ATTRIBUTES.split())

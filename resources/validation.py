@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
@@ -20,7 +21,7 @@ import msgspec
 
 from resources import narrative
 from resources.exact import MalformedError, encode, has_duplicate_names, parse, rewrite_references, splice
-from resources.invariants import Invariant, invariants_of
+from resources.invariants import Invariant, invariants_of, published_texts
 from resources.issues import Invalid, Issue
 from resources.paths import reference_type
 from resources.structure import PRIMITIVES, definitions, resource_types, structures
@@ -30,6 +31,7 @@ __all__ = ["Invalid", "Issue", "MalformedError", "Parsed", "check", "encode", "p
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_ISSUES = 50
+TOO_DEEP = "The JSON is nested too deeply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,75 +53,53 @@ def check(
     """Validate a body as a resource of ``type``; raises `Invalid` with every issue found, at most `MAX_ISSUES`."""
     if len(body) > max_bytes:
         raise Invalid([Issue("error", "too-long", type, f"The body has {len(body)} bytes, more than {max_bytes}")])
-    resource = _read(type, body, max_depth)
-    issues = validate(resource)
+    resource = _read(type, body)
+    issues = validate(resource, max_depth=max_depth)
     if issues:
-        raise Invalid(issues[:MAX_ISSUES])
+        raise Invalid(issues)
     return Parsed(type, body, resource)
 
 
-def _read(type_name: str, body: bytes, max_depth: int) -> dict[str, Any]:
-    """The steps before FHIR: JSON syntax, one object of the expected type, no name twice, not too deep."""
+def _read(type_name: str, body: bytes) -> dict[str, Any]:
+    """The steps before FHIR: JSON syntax, one object of the expected type, no name twice."""
     try:
         value = parse(body)
+        is_ambiguous = has_duplicate_names(body, value)
     except MalformedError as error:
         raise Invalid([Issue("fatal", "structure", type_name, str(error))]) from error
+    except RecursionError as error:
+        raise Invalid([Issue("fatal", "structure", type_name, TOO_DEEP)]) from error
     if not isinstance(value, dict):
         raise Invalid([Issue("fatal", "structure", type_name, "The body must be one JSON object")])
-    stated = value.get("resourceType")
-    if stated != type_name:
-        text = (
-            f"The body must be a {type_name}; its resourceType is {stated!r}" if stated else "resourceType is missing"
-        )
-        raise Invalid([Issue("error", "structure" if stated is None else "invalid", type_name, text)])
-    members = _count_members(value, max_depth)
-    if members is None:
-        raise Invalid([Issue("error", "structure", type_name, f"The JSON is nested deeper than {max_depth} levels")])
-    if has_duplicate_names(body, members):
+    if is_ambiguous:
         raise Invalid([Issue("error", "structure", type_name, "An object of the body names the same member twice")])
+    stated = value.get("resourceType")
+    if stated is None:
+        raise Invalid([Issue("error", "structure", type_name, "resourceType is missing")])
+    if stated != type_name:
+        raise Invalid([Issue("error", "invalid", type_name, f"The body must be a {type_name}, not {_shown(stated)}")])
     return value
 
 
-def _count_members(node: Any, depth: int) -> int | None:
-    """The members of all objects within, or None when nested deeper than ``depth``."""
-    if depth < 0:
-        return None
-    count = 0
-    values = node
-    if isinstance(node, dict):
-        count = len(node)
-        values = node.values()
-    for value in values:
-        if isinstance(value, dict | list):
-            inner = _count_members(value, depth - 1)
-            if inner is None:
-                return None
-            count += inner
-    return count
-
-
-def validate(resource: dict[str, Any]) -> list[Issue]:
-    """All issues of a parsed resource whose ``resourceType`` is a concrete R4 type."""
-    visit = Visit()
-    visit.resource(resource, Where(None, resource["resourceType"]), resource["resourceType"])
-    return visit.issues
+def validate(resource: dict[str, Any], *, max_depth: int = MAX_DEPTH) -> list[Issue]:
+    """The issues of a parsed resource whose ``resourceType`` is a concrete R4 type, at most `MAX_ISSUES`."""
+    visit = Visit(max_depth)
+    type_name = resource["resourceType"]
+    visit.container(resource, (None, type_name, None), type_name, 0)
+    return visit.issues[:MAX_ISSUES]
 
 
 # -- where ------------------------------------------------------------------------------------------------------------
 
+Where = tuple["Where | None", str, int | None]
+"""The place of an element: its parent's place, its name, its index; a chain, since only issues need the whole path."""
 
-@dataclass(frozen=True, slots=True)
-class Where:
-    """The place of an element, kept as a chain so that the path is only written out for an issue."""
 
-    parent: Where | None
-    name: str
-    index: int | None = None
-
-    def __str__(self) -> str:
-        """The FHIRPath of the place."""
-        step = self.name if self.index is None else f"{self.name}[{self.index}]"
-        return step if self.parent is None else f"{self.parent}.{step}"
+def path_of(where: Where) -> str:
+    """The FHIRPath of a place."""
+    parent, name, index = where
+    step = name if index is None else f"{name}[{index}]"
+    return step if parent is None else f"{path_of(parent)}.{step}"
 
 
 # -- plans ------------------------------------------------------------------------------------------------------------
@@ -127,13 +107,16 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What is to be looked at in one JSON member: its FHIRPath name, its type, the choice it belongs to, its targets."""
+    """What is to be looked at in one JSON member: its FHIRPath name, its type, the choice it belongs to, its targets.
+
+    ``is_complex`` members are visited element by element; the others are primitives that need a look.
+    """
 
     path: str
     type: str
     choice: str | None
-    many: bool
     targets: frozenset[str]
+    is_complex: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,34 +125,36 @@ class Plan:
 
     name: str
     members: Mapping[str, Member]
-    required: tuple[tuple[str, tuple[str, ...]], ...]
+    required: tuple[tuple[str, frozenset[str]], ...]
     invariants: tuple[Invariant, ...]
 
 
 CHECKED_PRIMITIVES = frozenset({"date", "dateTime", "instant", "decimal", "xhtml"})
+NOT_ELEMENTS = PRIMITIVES | {"Reference", "Resource"}
 
 
 @cache
 def plan_of(name: str) -> Plan:
     """The plan for a structure, made when first needed."""
     members: dict[str, Member] = {}
-    required: list[tuple[str, tuple[str, ...]]] = []
+    required: list[tuple[str, frozenset[str]]] = []
     for element_name, element in structures()[name].elements.items():
         choice = element_name if element.choice else None
-        names = element.json_names(element_name)
-        for json_name, type_name in names:
+        targets = frozenset() if "Resource" in element.targets else frozenset(element.targets)
+        wanted: list[str] = []
+        for json_name, type_name in element.json_names(element_name):
             path = f"{element_name}.ofType({type_name})" if choice else element_name
             is_primitive = type_name in PRIMITIVES
-            targets = frozenset() if "Resource" in element.targets else frozenset(element.targets)
-            member = Member(path, type_name, choice, element.many, targets)
+            wanted.append(json_name)
             if not is_primitive or type_name in CHECKED_PRIMITIVES or element.many or choice:
-                members[json_name] = member
+                members[json_name] = Member(path, type_name, choice, targets, type_name not in NOT_ELEMENTS)
             if is_primitive and not element.plain:
-                members[f"_{json_name}"] = Member(path, "Element", choice and f"_{choice}", element.many, frozenset())
+                wanted.append(f"_{json_name}")
+                members[f"_{json_name}"] = Member(
+                    path, "Element", choice and f"_{choice}", frozenset(), is_complex=True
+                )
         if element.min:
-            wanted = [json_name for json_name, _ in names]
-            wanted += [f"_{json_name}" for json_name, type_name in names if type_name in PRIMITIVES]
-            required.append((element_name, tuple(wanted)))
+            required.append((element_name, frozenset(wanted)))
     return Plan(name, members, tuple(required), invariants_of(name))
 
 
@@ -185,29 +170,81 @@ def _schema() -> jsonschema_rs.Draft4Validator:
 class Visit:
     """One walk over one resource; collects issues."""
 
+    max_depth: int = MAX_DEPTH
     issues: list[Issue] = field(default_factory=list)
     contained: frozenset[str] = frozenset()
-    in_transaction: bool = False
+    """Ids that a local reference may name here."""
 
     def report(self, code: str, where: Where, diagnostics: str) -> None:
         """Note an issue."""
-        self.issues.append(Issue("error", code, str(where), diagnostics))
+        self.issues.append(Issue("error", code, path_of(where), diagnostics))
 
-    def resource(self, node: Any, where: Where, type_name: str) -> None:
+    # -- resources --------------------------------------------------------------------------------------------------
+
+    def container(self, node: Any, where: Where, type_name: str, depth: int) -> None:
+        """Validate a resource that may contain others: the one sent, or one in a Bundle entry or parameter."""
+        outer = self.contained
+        contained = node.get("contained", []) if isinstance(node, dict) else []
+        inner = [entry for entry in contained if isinstance(entry, dict)] if isinstance(contained, list) else []
+        self.contained = frozenset(entry["id"] for entry in inner if isinstance(entry.get("id"), str))
+        self.resource(node, where, type_name, depth)
+        if inner:
+            self.contents(node, inner, where)
+        self.contained = outer
+
+    def contents(self, node: dict[str, Any], inner: list[dict[str, Any]], where: Where) -> None:
+        """The invariants of contained resources, https://hl7.org/fhir/R4/references.html#contained."""
+        named = set(_local_references(node))
+        texts = published_texts()
+        for index, entry in enumerate(inner):
+            place = (where, "contained", index)
+            meta = entry["meta"] if isinstance(entry.get("meta"), dict) else {}
+            broken = {
+                "dom-2": "contained" in entry,
+                "dom-3": f"#{entry.get('id')}" not in named and "#" not in _local_references(entry),
+                "dom-4": "versionId" in meta or "lastUpdated" in meta,
+                "dom-5": "security" in meta,
+            }
+            for key in (key for key, is_broken in broken.items() if is_broken):
+                self.report("invariant", place, f"{texts[key]} ({key})")
+
+    def resource(self, node: Any, where: Where, type_name: str, depth: int) -> None:
         """Validate a resource at any level: against the schema, then element by element."""
         wrapped = {type_name: node}
-        if not _schema().is_valid(wrapped):
-            self.issues.extend(_schema_issues(wrapped, where))
-        self.element(node, plan_of(type_name), where)
+        try:
+            is_valid = _schema().is_valid(wrapped)
+            if not is_valid:
+                self.issues.extend(islice(_schema_issues(wrapped, where), MAX_ISSUES))
+        except (ValueError, RecursionError):  # jsonschema-rs refuses to read what is nested too deeply
+            self.report("structure", where, TOO_DEEP)
+            return
+        self.element(node, plan_of(type_name), where, depth)
 
-    def element(self, node: Any, plan: Plan, where: Where) -> None:
+    def embedded(self, node: Any, where: Where, depth: int) -> None:
+        """A resource within: contained ones share the local references of their container, others have their own."""
+        type_name = node.get("resourceType") if isinstance(node, dict) else None
+        if type_name is None:
+            return
+        if not isinstance(type_name, str) or type_name not in _RESOURCE_TYPES:
+            self.report("structure", where, f"{_shown(type_name)} is not a resource type of FHIR R4")
+        elif where[1] == "contained":
+            self.resource(node, where, type_name, depth)
+        else:
+            self.container(node, where, type_name, depth)
+
+    # -- elements ---------------------------------------------------------------------------------------------------
+
+    def element(self, node: Any, plan: Plan, where: Where, depth: int) -> None:
         """Visit one object. Where the schema found another shape there is nothing more to say."""
         if not isinstance(node, dict) or len(self.issues) >= MAX_ISSUES:
             return
+        if depth > self.max_depth:
+            self.report("structure", where, TOO_DEEP)
+            return
         if len(node) == 1 and "id" in node:
-            self.report("invariant", where, "All FHIR elements must have a @value or children (ele-1)")
+            self.report("invariant", where, f"{published_texts()['ele-1']} (ele-1)")
         for name, wanted in plan.required:
-            if not any(json_name in node for json_name in wanted):
+            if wanted.isdisjoint(node):
                 self.report("required", where, f"{plan.name}.{name} is required")
         chosen: dict[str, str] | None = None
         members = plan.members
@@ -220,94 +257,107 @@ class Visit:
                 other = chosen.setdefault(member.choice, name)
                 if other != name:
                     self.report("structure", where, _two_choices(member.choice, other, name))
-            self.member(node, name, value, member, where)
+            if isinstance(value, list):
+                self.entries(node, name, value, member, where, depth)
+            elif member.is_complex:
+                self.element(value, plan_of(member.type), (where, member.path, None), depth + 1)
+            else:
+                self.value(value, member, (where, member.path, None), depth + 1)
         for invariant in plan.invariants:
             if not _holds(invariant, node):
                 self.report("invariant", where, f"{invariant.human} ({invariant.key})")
 
-    def member(self, node: dict[str, Any], name: str, value: Any, member: Member, where: Where) -> None:
-        """Visit the value of one member, or each of its values."""
-        type_name = member.type
-        if not isinstance(value, list):
-            self.value(value, member, Where(where, member.path))
-            return
-        if type_name in PRIMITIVES or name[0] == "_":
-            self.alignment(node, name, value, Where(where, member.path))
-            if type_name in PRIMITIVES and type_name not in CHECKED_PRIMITIVES:
+    def entries(
+        self, node: dict[str, Any], name: str, values: list[Any], member: Member, where: Where, depth: int
+    ) -> None:
+        """Visit each value of a list."""
+        is_primitive = member.type in PRIMITIVES
+        if is_primitive or name[0] == "_":
+            self.alignment(node, name, values, (where, member.path, None))
+            if is_primitive and member.type not in CHECKED_PRIMITIVES:
                 return
-        for index, entry in enumerate(value):
-            self.value(entry, member, Where(where, member.path, index))
+        if member.is_complex:
+            plan = plan_of(member.type)
+            for index, entry in enumerate(values):
+                self.element(entry, plan, (where, member.path, index), depth + 1)
+        else:
+            for index, entry in enumerate(values):
+                self.value(entry, member, (where, member.path, index), depth + 1)
 
-    def value(self, value: Any, member: Member, where: Where) -> None:
-        """Visit one value by its type."""
+    def value(self, value: Any, member: Member, where: Where, depth: int) -> None:
+        """Visit a Reference, an embedded resource, or a primitive that needs a look."""
         type_name = member.type
         if type_name == "Reference":
             self.reference(value, member.targets, where)
-            self.element(value, plan_of(type_name), where)
+            self.element(value, plan_of(type_name), where, depth)
         elif type_name == "Resource":
-            self.embedded(value, where)
-        elif type_name not in PRIMITIVES:
-            self.element(value, plan_of(type_name), where)
+            self.embedded(value, where, depth)
         elif type_name == "decimal":
-            self.decimal(value, where)
-        elif isinstance(value, str):
+            if isinstance(value, Decimal) and value and not -308 <= value.adjusted() <= 308:
+                self.report("value", where, "The number is too large or too small to be exchanged")
+        elif type_name in CHECKED_PRIMITIVES and isinstance(value, str):
             if type_name == "xhtml":
                 for problem in narrative.problems(value):
                     self.report("security", where, problem)
-            elif type_name in CHECKED_PRIMITIVES and not is_calendar_date(value):
-                self.report("value", where, f"{value} is no day of the calendar")
+            elif not is_calendar_date(value):
+                self.report("value", where, f"{_shown(value)} is no day of the calendar")
 
-    def alignment(self, node: dict[str, Any], name: str, value: list[Any], where: Where) -> None:
+    def alignment(self, node: dict[str, Any], name: str, values: list[Any], where: Where) -> None:
         """A list of primitives and its ``_`` list go together: null only where the other has something.
 
         https://hl7.org/fhir/R4/json.html#primitive
         """
         other = node.get(name[1:] if name[0] == "_" else f"_{name}")
-        if isinstance(other, list):
-            if len(other) != len(value):
-                if name[0] == "_":
-                    self.report("structure", where, f"{name} and {name[1:]} must have the same number of entries")
-                return
-        elif None not in value:
+        if not isinstance(other, list):
+            other = [None] * len(values)
+        elif len(other) != len(values):
+            if name[0] == "_":
+                self.report("structure", where, f"{name} and {name[1:]} must have the same number of entries")
             return
-        for index, entry in enumerate(value):
-            if entry is None and (not isinstance(other, list) or other[index] is None):
-                self.report("structure", Where(where.parent, where.name, index), "null stands for nothing here")
-
-    def decimal(self, value: Any, where: Where) -> None:
-        """A decimal may have any number of digits but must be of a size that other programs can read."""
-        if isinstance(value, Decimal) and value and not -308 <= value.adjusted() <= 308:
-            self.report("value", where, "The number is too large or too small to be exchanged")
-
-    def embedded(self, node: Any, where: Where) -> None:
-        """A contained resource, or the resource of a Bundle entry or parameter."""
-        type_name = node.get("resourceType") if isinstance(node, dict) else None
-        if type_name is None:
-            return
-        if not isinstance(type_name, str) or type_name not in resource_types():
-            self.report("structure", where, f"{type_name!r} is not a resource type of FHIR R4")
-            return
-        self.resource(node, where, type_name)
+        for index, (entry, sibling) in enumerate(zip(values, other, strict=True)):
+            if entry is None and sibling is None:
+                self.report("structure", (where[0], where[1], index), "null stands for nothing here")
 
     def reference(self, node: Any, targets: frozenset[str], where: Where) -> None:
         """The syntax of a Reference, the type it may point to, and that a local one has its contained resource."""
         if not isinstance(node, dict):
             return
-        address = node.get("reference")
-        if isinstance(address, str) and not _ADDRESS.match(address):
-            self.report("value", where, f"{address!r} is not a reference: Type/id, an absolute URI or #id is expected")
-            return
+        address, stated = node.get("reference"), node.get("type")
+        if isinstance(address, str):
+            if address[:1] == "#":
+                if len(address) > 1 and address[1:] not in self.contained:
+                    self.report("invariant", where, f"{published_texts()['ref-1']} (ref-1)")
+                return
+            if not _ADDRESS.fullmatch(address):
+                expected = "Type/id, an absolute URI or #id is expected"
+                self.report("value", where, f"{_shown(address)} is not a reference: {expected}")
+                return
         target = reference_type(node)
-        if targets and target is not None and target not in targets:
+        if target is None:
+            return
+        if targets and target not in targets:
             allowed = ", ".join(sorted(targets))
             self.report("value", where, f"A reference to {target} may not stand here; allowed: {allowed}")
+        if isinstance(stated, str) and stated != target:
+            self.report("value", where, f"The reference says that it is to {stated} and points to {target}")
 
 
+def _local_references(node: Any) -> Iterator[str]:
+    """Every text within that begins with #: references, canonicals and addresses of contained resources."""
+    for value in node.values() if isinstance(node, dict) else node:
+        if isinstance(value, str):
+            if value[:1] == "#":
+                yield value
+        elif isinstance(value, dict | list):
+            yield from _local_references(value)
+
+
+_RESOURCE_TYPES = frozenset(resource_types())
+_TYPES = "|".join(resource_types())
 _ADDRESS = re.compile(
-    r"#[A-Za-z0-9\-.]{0,64}$"
-    rf"|(?:{'|'.join(resource_types())})/[A-Za-z0-9\-.]{{1,64}}(?:/_history/[A-Za-z0-9\-.]{{1,64}})?(?:#\S+)?$"
-    r"|[A-Za-z][A-Za-z0-9+.\-]*:\S+$"
-    rf"|(?:{'|'.join(resource_types())})\?\S+$"
+    rf"(?:{_TYPES})/[A-Za-z0-9\-.]{{1,64}}(?:/_history/[A-Za-z0-9\-.]{{1,64}})?(?:#\S+)?"  # relative, maybe versioned
+    r"|[A-Za-z][A-Za-z0-9+.\-]*:\S+"  # absolute
+    rf"|(?:{_TYPES})\?\S+"  # conditional, in a transaction: https://hl7.org/fhir/R4/http.html#trules
 )
 
 
@@ -340,7 +390,7 @@ def _two_choices(choice: str, first: str, second: str) -> str:
 def _schema_issues(wrapped: dict[str, Any], where: Where) -> Iterator[Issue]:
     for error in _schema().iter_errors(wrapped):
         type_name, *path = error.instance_path
-        place = f"{where}{_expression(str(type_name), path)}"
+        place = f"{path_of(where)}{_expression(str(type_name), path)}"
         yield from _issues_of(error, place)
 
 

@@ -11,6 +11,7 @@ What is written, and who reads it:
 
 - ``resources/definitions/structures.json.gz``: elements of every type (``resources.structure``)
 - ``resources/definitions/schema.json.gz``: one JSON Schema over all types (``resources.validation``)
+- ``resources/definitions/invariants.json.gz``: texts of the error invariants (``resources.invariants``)
 - ``resources/definitions/search_parameters.json.gz`` (``resources.declaration``)
 - ``resources/definitions/compartments.json.gz`` (``resources.declaration``)
 - ``terminology/data/v3-ActReason.json``: parents of each purpose of use (``terminology.code_system``)
@@ -134,6 +135,7 @@ def generate(folder: Path) -> dict[str, bytes]:
     return {
         "resources/definitions/structures.json.gz": zipped(structures),
         "resources/definitions/schema.json.gz": zipped(schema_of(structures, bindings_of(definitions), value_sets)),
+        "resources/definitions/invariants.json.gz": zipped(invariants_of(definitions)),
         "resources/definitions/search_parameters.json.gz": zipped(search_parameters_of(search_parameters)),
         "resources/definitions/compartments.json.gz": zipped(compartments_of(compartments)),
         "terminology/data/v3-ActReason.json": (encoded(parents_of(act_reason), indent=1) + "\n").encode(),
@@ -217,6 +219,23 @@ def type_of(entry: Json, element: Json, definition: Json) -> str:
         extension["url"]: extension["valueUrl"] for extension in entry.get("extension", ()) if "valueUrl" in extension
     }
     return str(extensions.get(EXTENSION_FHIR_TYPE, "string"))
+
+
+def invariants_of(definitions: Mapping[str, Json]) -> dict[str, str]:
+    """The text of every invariant that is an error, by its key; by ``Type.key`` where types share a key (``inv-1``)."""
+    found: dict[str, dict[str, str]] = {}
+    for name, definition in definitions.items():
+        for element in definition["snapshot"]["element"]:
+            for constraint in element.get("constraint", ()):
+                if constraint["severity"] == "error":
+                    found.setdefault(constraint["key"], {})[name] = " ".join(constraint["human"].split())
+    texts: dict[str, str] = {}
+    for key, by_type in found.items():
+        if len(set(by_type.values())) == 1:
+            texts[key] = next(iter(by_type.values()))
+        else:
+            texts |= {f"{name}.{key}": text for name, text in by_type.items()}
+    return texts
 
 
 # -- the JSON Schema --------------------------------------------------------------------------------------------------
