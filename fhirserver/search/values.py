@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Any
 
+from fhirserver.errors import Unprocessable
 from fhirserver.search import composite, date, number, quantity, reference, string, token, uri
 from fhirserver.search.stored import Collector, Context, Values
 from resources.declaration import Declaration
@@ -27,15 +28,19 @@ def extract(declaration: Declaration, resource: Mapping[str, Any], zone: tzinfo,
     """The values of every declared parameter in a resource as it will be stored, id and meta included.
 
     `zone` is where dates without an offset were written; a reference to a URL below `base` is kept in relative form.
-    A value that validation should have refused contributes nothing and raises nothing.
+    Raises Unprocessable for a resource that has not the shape of its type, which one that was validated has.
     """
     into = Collector(Context(zone, base))
-    for name, parameter in declaration.parameters.items():
-        found = parameter.extract(resource)
-        if not found:
-            continue
-        if parameter.type == "composite":
-            composite.add(parameter, found, resource, into)
-        elif (add := _ADD.get(parameter.type)) is not None:
-            add(name, found, into)
+    try:
+        for name, parameter in declaration.parameters.items():
+            found = parameter.extract(resource)
+            if not found:
+                continue
+            if parameter.type == "composite":
+                composite.add(parameter, found, resource, into)
+            elif (add := _ADD.get(parameter.type)) is not None:
+                add(name, found, into)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # Values may be asked of a body that is not validated yet, to find out whether it would match a criterion.
+        raise Unprocessable(f"the content has not the shape of {declaration.type}", code="structure") from error
     return into.values()
