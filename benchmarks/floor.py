@@ -1,8 +1,8 @@
 """The floor: the same stack without FHIR.
 
 Flask on granian and one pymongo call a request on the embedded mongod: stored bytes returned or joined, journaled
-writes; no token, no validation, no search values, no consent, no audit, no history. What the server costs is quoted as a
-multiple of this.
+writes; no token, no validation, no search values, no consent, no audit, no history. What the server costs is quoted as
+a multiple of this.
 
 FLOOR_MONGODB_URI says where the data are.
 """
