@@ -1,7 +1,7 @@
 """The enforcement point: one actor, one request, one instant.
 
-Every guarded read and write asks an `Access`; it answers by the pure rules of `consent` and notes each decision, so that
-the audit can say what was decided and why. Nothing is decided anywhere else.
+Every guarded read and write asks an `Access`; it answers by the pure rules of `consent` and notes each decision, so
+that the audit can say what was decided and why. Nothing is decided anywhere else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from consent.condition import Everything
 from consent.decision import Decision
 from consent.engine import Permission
 from consent.policy import DEFAULT, Policy
-from consent.request import Actor, Request
+from consent.request import Actor, Interaction, Request
 from fhirserver.config import Config
 from fhirserver.errors import Forbidden
 
@@ -49,22 +49,22 @@ class Access:
     policy: Policy = DEFAULT
     decisions: list[Noted] = field(default_factory=list)
 
-    def request(self, interaction: str) -> Request:
+    def request(self, interaction: Interaction) -> Request:
         """The request as the rules see it."""
         return Request(interaction, self.purpose, self.now, transport=self.transport)
 
-    def admit(self, interaction: str, type_: str) -> None:
+    def admit(self, interaction: Interaction, type_: str) -> None:
         """Raise Forbidden where the token alone refuses: a banned purpose, organisation or activity, or no scope."""
         refusal = engine.admit(self.actor, self.request(interaction), type_, policy=self.policy)
         if refusal is not None:
             self.note(interaction, type_, None, (), refusal)
             raise Forbidden("The access token does not cover this request.")
 
-    def permission(self, interaction: str, type_: str) -> Permission:
+    def permission(self, interaction: Interaction, type_: str) -> Permission:
         """What of this type the actor may see now: a Condition over facts, and the audience it implies."""
         return engine.permitted(self.actor, self.request(interaction), type_, policy=self.policy)
 
-    def decide(self, interaction: str, facts: Mapping[str, Any]) -> Decision:
+    def decide(self, interaction: Interaction, facts: Mapping[str, Any]) -> Decision:
         """Decide on one resource and note the decision."""
         decision = engine.decide(self.actor, self.request(interaction), facts, policy=self.policy)
         patients = tuple(subject["patient"] for subject in facts["subjects"])
@@ -106,14 +106,14 @@ class SystemAccess(Access):
         actor = Actor("system", f"Client/{name}", client_id=name)
         return cls(actor, "HSYSADMIN", now, request_id, policy=policy)
 
-    def admit(self, interaction: str, type_: str) -> None:
+    def admit(self, interaction: Interaction, type_: str) -> None:
         """Nothing to refuse."""
 
-    def permission(self, interaction: str, type_: str) -> Permission:
+    def permission(self, interaction: Interaction, type_: str) -> Permission:  # noqa: ARG002 - the same for all
         """Everything, written out."""
-        return Permission(condition=Everything(), audience=None, rules=("system",))
+        return Permission(Everything(), self.now, frozenset(), ("system",))
 
-    def decide(self, interaction: str, facts: Mapping[str, Any]) -> Decision:
+    def decide(self, interaction: Interaction, facts: Mapping[str, Any]) -> Decision:
         """Permit, and note it."""
         decision = Decision("permit", "permit-operator", self.now, "permitted")
         patients = tuple(subject["patient"] for subject in facts["subjects"])

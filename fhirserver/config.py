@@ -1,7 +1,7 @@
 """Every setting of the server, once: its name, environment variable, default and meaning.
 
-`docs/settings.md` has an entry for each; a test compares the two. Values come from the environment, command-line options
-override them, and nothing else is read.
+`docs/settings.md` has an entry for each; a test compares the two. Values come from the environment, command-line
+options override them, and nothing else is read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def _setting(default: Any, variable: str, meaning: str) -> Any:
-    return field(default=default, metadata={"variable": variable, "meaning": meaning})
+    return field(default=default, metadata={"variable": variable, "meaning": meaning, "kind": type(default)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,9 @@ class Config:
     database: str = _setting("fhirserver", "FHIRSERVER_DATABASE", "Name of the MongoDB database.")
     zone: str = _setting("Europe/Paris", "FHIRSERVER_ZONE", "Zone of dates that carry none.")
     objects_uri: str = _setting(
-        "", "FHIRSERVER_OBJECTS_URI", "Object store of DICOM and Binary content (file:// or s3://); empty is data/objects."
+        "",
+        "FHIRSERVER_OBJECTS_URI",
+        "Object store of DICOM and Binary content (file:// or s3://); empty is data/objects.",
     )
     max_body: int = _setting(16_000_000, "FHIRSERVER_MAX_BODY", "Largest FHIR body, in bytes.")
     max_instance: int = _setting(
@@ -66,7 +68,7 @@ class Config:
         for setting in fields(cls):
             text = environ.get(setting.metadata["variable"])
             if text is not None:
-                values[setting.name] = type(setting.default)(text)
+                values[setting.name] = setting.metadata["kind"](text)
         values.update({name: value for name, value in overrides.items() if value is not None})
         return cls(**values)
 

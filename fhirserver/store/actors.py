@@ -1,9 +1,9 @@
 """Who somebody is, for access: roles, groups and teams, looked up by index and never scanned.
 
 The collection `actors` has one document for each name that can be a member of something. It is written in the same
-transaction as the Practitioner, PractitionerRole, Organization, Group or CareTeam it comes from, so that the next request
-is decided on it. CareTeams of a patient are not listed here unless another team has them as a member: their participants
-are found on the patient's own resources.
+transaction as the Practitioner, PractitionerRole, Organization, Group or CareTeam it comes from, so that the next
+request is decided on it. CareTeams of a patient are not listed here unless another team has them as a member: their
+participants are found on the patient's own resources.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 
 from consent import care_team
+from consent.documents import Membership
 from fhirserver.store.database import Database, Document
 from resources.validation import parse
 
@@ -42,7 +43,7 @@ def standing(database: Database, reference: str, organization: str | None, now: 
         document["_id"]: document for document in database.actors.find({"_id": {"$in": names}})
     }
 
-    def memberships_of(members: frozenset[str]) -> list[Document]:
+    def memberships_of(members: frozenset[str]) -> list[Membership]:
         missing = [member for member in members if member not in found and member.startswith("CareTeam/")]
         if missing:
             found.update({one["_id"]: one for one in database.actors.find({"_id": {"$in": missing}})})

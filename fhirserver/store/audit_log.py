@@ -1,8 +1,8 @@
 """The audit trail at rest: AuditEvents that are only ever added, each bound to the one before it by a hash.
 
-Each process writes a log of its own, so that no two wait for each other: a log is a chain of events with sequence numbers
-from 1, and the logs are themselves a chain in `audit_logs`. Concurrent requests share a commit: whoever comes first
-writes for all who came meanwhile, and each returns when its events are journaled.
+Each process writes a log of its own, so that no two wait for each other: a log is a chain of events with sequence
+numbers from 1, and the logs are themselves a chain in `audit_logs`. Concurrent requests share a commit: whoever comes
+first writes for all who came meanwhile, and each returns when its events are journaled.
 
 An event that belongs to a write is inserted by the transaction of that write, and takes its place in the chain ("is
 sealed") right after. One that a crash left unsealed is sealed at the next start.

@@ -57,9 +57,10 @@ class Database:
         """Where current versions of a resource type are: AuditEvents apart, so that they can be append-only."""
         return self.audit if type_ == "AuditEvent" else self.resources
 
-    def command(self, *arguments: Any, **options: Any) -> Document:
+    def command(self, name: str, value: Any, **options: Any) -> Document:
         """Run a database command with time zones in the answer."""
-        return self.database.command(*arguments, codec_options=_CODEC, **options)
+        answer: Document = self.database.command(name, value, codec_options=_CODEC, **options)
+        return answer
 
     def close(self) -> None:
         """Close the client; the Database is of no use afterwards."""

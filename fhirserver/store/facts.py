@@ -1,7 +1,7 @@
 """The facts of a resource: what a rule of access may know of it.
 
-`resources` says where facts are found and `consent` what they mean; this module joins the two. Facts are computed when a
-version is written and stay beside its bytes, so that no decision ever parses a resource.
+`resources` says where facts are found and `consent` what they mean; this module joins the two. Facts are computed when
+a version is written and stay beside its bytes, so that no decision ever parses a resource.
 """
 
 from __future__ import annotations

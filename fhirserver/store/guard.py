@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from consent.decision import Decision
 from consent.engine import Permission
 from consent.policy import Policy
-from consent.request import Actor
+from consent.request import Actor, Interaction
 
 
 class Guard(Protocol):
@@ -19,10 +19,10 @@ class Guard(Protocol):
     now: datetime
     policy: Policy
 
-    def permission(self, interaction: str, type_: str) -> Permission:
+    def permission(self, interaction: Interaction, type_: str) -> Permission:
         """The Condition on what the actor may see of a type."""
 
-    def decide(self, interaction: str, facts: Mapping[str, Any]) -> Decision:
+    def decide(self, interaction: Interaction, facts: Mapping[str, Any]) -> Decision:
         """The decision on one resource, noted for the audit."""
 
     def note(

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.client_session import ClientSession
 
 from consent import care_team, directive, exams, related_person
+from consent.directive import Directive
+from consent.documents import Relation
 from consent.facts import PatientAccess
 from consent.policy import Policy
 from fhirserver.store.database import Database, Document
 from resources import SUPPORTED
+
+T = TypeVar("T", bound=Mapping[str, Any])
 
 # The types whose content says who is related to a patient, or what the patient permits.
 SOURCES = frozenset({"CareTeam", "RelatedPerson", "Consent", "ImagingStudy", "DiagnosticReport"})
@@ -35,7 +39,7 @@ class PatientState:
     """
 
     patient: str
-    relations: list[Document] = field(default_factory=list)
+    relations: list[Relation] = field(default_factory=list)
     directives: list[Document] = field(default_factory=list)
     establishments: list[str] = field(default_factory=list)
     is_present: bool = False
@@ -52,7 +56,7 @@ class PatientState:
             return_document=ReturnDocument.AFTER,
             session=session,
         )
-        return cls.of(patient, document)
+        return cls.of(patient, document or {})
 
     @classmethod
     def of(cls, patient: str, document: Mapping[str, Any]) -> PatientState:
@@ -70,7 +74,7 @@ class PatientState:
         self.relations = self._replaced(self.relations, source, contribution.relations)
         self.directives = self._replaced(self.directives, source, contribution.directives)
 
-    def _replaced(self, present: list[Document], source: str, new: list[Document]) -> list[Document]:
+    def _replaced(self, present: list[T], source: str, new: list[T]) -> list[T]:
         prefix = f"{source}/_history/"
         kept = [one for one in present if not one["source"].startswith(prefix)]
         if new or len(kept) != len(present):
@@ -95,7 +99,7 @@ class PatientState:
         return PatientAccess(
             self.patient,
             tuple(self.relations),
-            tuple(directive.Directive.from_document(one) for one in self.directives),
+            tuple(Directive.from_document(one) for one in self.directives),
         )
 
     def write(self) -> UpdateOne:
@@ -113,7 +117,7 @@ class PatientState:
 class Contribution:
     """What one resource says about a patient's access."""
 
-    relations: list[Document] = field(default_factory=list)
+    relations: list[Relation] = field(default_factory=list)
     directives: list[Document] = field(default_factory=list)
 
 

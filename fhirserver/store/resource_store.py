@@ -16,9 +16,9 @@ from bson import Timestamp
 from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from consent.condition import compiled
+from consent.condition import Everything, compiled
 from consent.facts import materialise
-from consent.policy import Policy
+from consent.request import Interaction
 from fhirserver.config import Config
 from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, TooCostly
 from fhirserver.search import expression as e
@@ -120,7 +120,7 @@ class ResourceStore:
         more = rows[count - 1].version if len(rows) > count else None
         return rows[:count], more
 
-    def _permits_past(self, interaction: str, type_: str, past: Document) -> bool:
+    def _permits_past(self, interaction: Interaction, type_: str, past: Document) -> bool:
         """Whether the version's own facts permit, with the relations and Consents of now."""
         facts = past["facts"]
         patients = [subject["patient"] for subject in facts["subjects"]]
@@ -152,7 +152,9 @@ class ResourceStore:
         """How many permitted rows match."""
         return self._count(query.type, _both(self._visible("search", query.type), compile_expression(query.expression)))
 
-    def find(self, type_: str, expression: e.Expression, *, limit: int, interaction: str = "search") -> list[Row]:
+    def find(
+        self, type_: str, expression: e.Expression, *, limit: int, interaction: Interaction = "search"
+    ) -> list[Row]:
         """Permitted rows for the server's own use, whole (facts and DICOM attributes included)."""
         wanted = _both(self._visible(interaction, type_), compile_expression(expression))
         found = self._database.collection_of(type_).find(wanted, _FIELDS).limit(limit)
@@ -176,16 +178,15 @@ class ResourceStore:
             [("study", 1), ("series", 1), ("number", 1)]
         )
 
-    def _visible(self, interaction: str, type_: str) -> Filter:
+    def _visible(self, interaction: Interaction, type_: str) -> Filter:
         permission = self._access.permission(interaction, type_)
-        visible: Filter = {"t": type_}
-        if permission.audience is not None:
-            if not permission.audience:
-                return NOTHING
-            names = sorted(permission.audience)
-            visible["aud"] = names[0] if len(names) == 1 else {"$in": names}
+        if permission.template == Everything():  # written out by the named system accesses only
+            return {"t": type_}
+        if not permission.audience:
+            return NOTHING
+        names = sorted(permission.audience)
         condition = compile_condition(permission.condition)
-        return {**visible, "$and": [condition]} if condition else visible
+        return {"t": type_, "aud": {"$in": names}, "$and": [condition]}
 
     def _fetch(
         self, query: Query, visible: Filter, asked: Filter, order: list[tuple[str, int]], position: Position | None

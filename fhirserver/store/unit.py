@@ -1,8 +1,8 @@
 """One write and all that follows from it, as one MongoDB transaction.
 
-What a unit of work has written waits in memory until `flush`, which completes the facts, rewrites those of the patient's
-other resources where a relation or a Consent changed, and sends one bulk write per collection: resources, history,
-relations, actors, audit. Either all of it is there afterwards or none.
+What a unit of work has written waits in memory until `flush`, which completes the facts, rewrites those of the
+patient's other resources where a relation or a Consent changed, and sends one bulk write per collection: resources,
+history, relations, actors, audit. Either all of it is there afterwards or none.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pymongo.client_session import ClientSession
 from consent.decision import Decision
 from consent.facts import audience, materialise
 from consent.policy import Policy
+from consent.request import Interaction
 from fhirserver.config import Config
 from fhirserver.errors import Conflict, Forbidden, MethodNotAllowed, NotFound, PreconditionFailed, Unprocessable
 from fhirserver.search import values
@@ -90,7 +91,7 @@ class Unit:
         return row_of(document)
 
     def match(self, query: Query) -> list[Row]:
-        """Visible rows that meet conditional criteria, at most two; a twin with the same criteria conflicts with this."""
+        """Visible rows that meet conditional criteria, at most two; a twin with the same criteria will conflict."""
         criteria = f"{query.type}?{query.expression!r}"
         self._database.locks.update_one(
             {"_id": hashlib.sha256(criteria.encode()).hexdigest()},
@@ -174,7 +175,7 @@ class Unit:
 
     def _write(
         self,
-        interaction: str,
+        interaction: Interaction,
         parsed: Parsed,
         id_: str,
         current: Document | None,
@@ -306,11 +307,11 @@ class Unit:
 
     # What the access says
 
-    def _permits(self, interaction: str, facts: Mapping[str, Any]) -> bool:
+    def _permits(self, interaction: Interaction, facts: Mapping[str, Any]) -> bool:
         decision: Decision = self._guard.decide(interaction, facts)
         return decision.effect == "permit"
 
-    def _require(self, interaction: str, current: Document) -> None:
+    def _require(self, interaction: Interaction, current: Document) -> None:
         if not self._permits(interaction, current["facts"]):
             raise NotFound(f"{current['_id']} is not known.")
 
@@ -339,7 +340,7 @@ class Unit:
                 self._database.database[name].bulk_write(operations, ordered=True, session=self._session)
 
     def identify(self, patient: str) -> None:
-        """Say that the writing establishment identified this patient by an identifier of theirs, as DICOM headers do."""
+        """Say that the writing establishment identified this patient by an identifier, as DICOM headers do."""
         self._identified.add(patient)
 
     def _check_grounds(self) -> None:
@@ -410,6 +411,6 @@ def _write_of(pending: _Pending) -> InsertOne[Document] | ReplaceOne[Document]:
 
 def _history_of(document: Document) -> Document:
     """An earlier version keeps its bytes and its own facts; relations are those of the day it is asked for."""
-    kept = {key: document[key] for key in ("v", "lu", "b", "m", "del") if key in document}
+    kept: Document = {key: document[key] for key in ("v", "lu", "b", "m", "del") if key in document}
     facts = {**document["facts"], "subjects": [{"patient": one["patient"]} for one in document["facts"]["subjects"]]}
     return {"_id": f"{document['_id']}/_history/{document['v']}", "r": document["_id"], **kept, "facts": facts}

@@ -1,0 +1,111 @@
+"""The audit chain: shared commits, seals after transactions, and what a verification finds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhirserver.errors import Unavailable
+from fhirserver.store.audit_log import AuditLog, verify
+from fhirserver.store.database import Database
+
+
+def event(number: int) -> dict[str, Any]:
+    return {
+        "_id": f"AuditEvent/{number:05d}",
+        "t": "AuditEvent",
+        "v": 1,
+        "lu": datetime.now(UTC),
+        "b": b"{%d}" % number,
+    }
+
+
+@pytest.fixture
+def trail(database: Database, tmp_path: Path) -> Iterator[tuple[AuditLog, Path]]:
+    """An empty trail and where its checkpoint lies."""
+    database.audit.delete_many({})
+    database.audit_logs.delete_many({})
+    checkpoint = tmp_path / "audit-checkpoint"
+    log = AuditLog(database, checkpoint)
+    yield log, checkpoint
+    log.close()
+
+
+def test_events_of_many_threads_make_one_unbroken_chain(database: Database, trail: tuple[AuditLog, Path]) -> None:
+    log, checkpoint = trail
+    threads = [
+        threading.Thread(target=lambda first=first: [log.append([event(first + step)]) for step in range(20)])
+        for first in range(0, 160, 20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    verdict = verify(database, checkpoint)
+    assert (verdict.events, verdict.unsealed, verdict.faults) == (160, 0, [])
+
+
+def test_an_event_of_a_transaction_is_sealed_after_it(database: Database, trail: tuple[AuditLog, Path]) -> None:
+    log, checkpoint = trail
+    database.audit.insert_one({**event(1), "log": None})
+    assert verify(database, checkpoint).unsealed == 1
+    log.seal([event(1)])
+    log.close()
+    verdict = verify(database, checkpoint)
+    assert (verdict.events, verdict.unsealed, verdict.is_intact) == (1, 0, True)
+
+
+def test_what_a_crash_left_unsealed_is_adopted_at_the_next_start(
+    database: Database, trail: tuple[AuditLog, Path]
+) -> None:
+    log, checkpoint = trail
+    database.audit.insert_many([{**event(number), "log": None} for number in range(3)])
+    assert log.adopt(exclusive=False) == 0
+    assert log.adopt(exclusive=True) == 3
+    assert verify(database, checkpoint).events == 3
+
+
+@pytest.mark.parametrize(
+    ("harm", "finding"),
+    [
+        (lambda audit: audit.update_one({"seq": 2}, {"$set": {"b": b"{}"}}), "altered"),
+        (lambda audit: audit.delete_one({"seq": 2}), "missing"),
+        (lambda audit: audit.delete_one({"seq": 4}), "cut off"),
+        (lambda audit: audit.insert_one({**event(9), "log": "forged", "seq": 1}), "no registered log"),
+    ],
+)
+def test_an_event_altered_removed_cut_off_or_forged_is_found(
+    database: Database, trail: tuple[AuditLog, Path], harm: Any, finding: str
+) -> None:
+    log, checkpoint = trail
+    log.append([event(number) for number in range(4)])
+    harm(database.audit)
+    verdict = verify(database, checkpoint)
+    assert not verdict.is_intact
+    assert finding in verdict.faults[0]
+
+
+def test_a_log_removed_from_between_two_others_is_found(database: Database, trail: tuple[AuditLog, Path]) -> None:
+    for number in range(3):
+        other = AuditLog(database)
+        other.append([event(number)])
+    database.audit.delete_one({"_id": event(1)["_id"]})
+    database.audit_logs.delete_one({"_id": 2})
+    assert "removed" in verify(database).faults[0]
+
+
+def test_a_trail_that_cannot_be_written_refuses_and_goes_on_in_a_new_log(
+    database: Database, trail: tuple[AuditLog, Path]
+) -> None:
+    log, checkpoint = trail
+    log.append([event(1)])
+    with pytest.raises(Unavailable):
+        log.append([{**event(2), "b": b"x" * 17_000_000}])
+    log.append([event(3)])
+    verdict = verify(database, checkpoint)
+    assert (verdict.logs, verdict.events, verdict.faults) == (2, 2, [])
