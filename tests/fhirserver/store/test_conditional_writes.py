@@ -6,8 +6,6 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-
 from fhirserver.errors import PreconditionFailed
 from fhirserver.search.expression import Always, Equals
 from fhirserver.search.query import Query

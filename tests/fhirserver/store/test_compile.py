@@ -1,0 +1,141 @@
+"""What is compiled into a query means what is evaluated in Python: on a real MongoDB, for random predicates and rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from consent import condition as c
+from fhirserver.search import expression as e
+from fhirserver.search.stored import Values
+from fhirserver.store.compile import compile_condition, compile_expression
+from fhirserver.store.database import Database
+
+INSTANTS = [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 5)]
+KEYS = ["a", "b", "c", "*"]
+
+# Rows and predicates draw from the same few values, so that they often meet.
+elements = st.fixed_dictionaries(
+    {
+        "key": st.sampled_from(KEYS),
+        "keys": st.lists(st.sampled_from(KEYS), max_size=2),
+        "from": st.sampled_from(INSTANTS),
+    },
+    optional={"organization": st.sampled_from([None, "o"]), "until": st.sampled_from(INSTANTS)},
+)
+documents = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(["clinical", "consent"]),
+        "confidentiality": st.integers(3, 5),
+        "labels": st.lists(st.sampled_from(KEYS), max_size=2),
+        "subjects": st.lists(
+            st.fixed_dictionaries({"patient": st.sampled_from(KEYS), "relations": st.lists(elements, max_size=3)}),
+            max_size=2,
+        ),
+    }
+)
+of_element = st.one_of(
+    st.builds(c.Is, st.sampled_from(["key", "keys"]), st.sampled_from(KEYS)),
+    st.builds(c.In, st.sampled_from(["key", "keys"]), st.frozensets(st.sampled_from(KEYS))),
+    st.builds(c.In, st.just("organization"), st.frozensets(st.sampled_from([None, "o"]))),
+    st.builds(c.AtMost, st.just("from"), st.sampled_from(INSTANTS)),
+    st.builds(c.GreaterThan, st.just("until"), st.sampled_from(INSTANTS)),
+    st.builds(c.LessThan, st.just("until"), st.sampled_from(INSTANTS)),
+)
+
+
+def joined(parts: Any) -> Any:
+    return st.one_of(
+        st.lists(parts, max_size=3).map(lambda found: c.AllOf(*found)),
+        st.lists(parts, max_size=3).map(lambda found: c.AnyOf(*found)),
+        parts.map(c.Not),
+    )
+
+
+within_element = st.recursive(of_element, joined, max_leaves=4)
+of_subject = st.recursive(
+    st.one_of(
+        st.builds(c.Is, st.just("patient"), st.sampled_from(KEYS)),
+        st.builds(c.Some, st.just("relations"), within_element),
+    ),
+    joined,
+    max_leaves=4,
+)
+conditions = st.recursive(
+    st.one_of(
+        st.just(c.Everything()),
+        st.just(c.Nothing()),
+        st.builds(c.Is, st.sampled_from(["kind", "labels", "absent"]), st.sampled_from(["clinical", *KEYS])),
+        st.builds(c.In, st.just("labels"), st.frozensets(st.sampled_from(KEYS))),
+        st.builds(c.AtMost, st.just("confidentiality"), st.integers(3, 5)),
+        st.builds(c.AtLeast, st.just("absent"), st.integers(3, 5)),
+        st.builds(c.Some, st.just("subjects"), of_subject),
+        st.builds(c.Every, st.just("subjects"), of_subject),
+    ),
+    joined,
+    max_leaves=5,
+)
+
+
+def found(database: Database, rows: list[dict[str, Any]], wanted: dict[str, Any]) -> list[int]:
+    database.instances.delete_many({})
+    database.instances.insert_many([{"_id": number, **row} for number, row in enumerate(rows)])
+    return sorted(row["_id"] for row in database.instances.find(wanted, {"_id": 1}))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(documents, min_size=1, max_size=5), condition=conditions)
+def test_a_condition_finds_exactly_the_rows_it_holds_for(
+    database: Database, rows: list[dict[str, Any]], condition: c.Condition
+) -> None:
+    expected = [number for number, row in enumerate(rows) if c.evaluate(condition, row)]
+    assert found(database, [{"facts": row} for row in rows], compile_condition(condition)) == expected
+
+
+ATOMS = ["code\x1fs|a", "code\x1fs|b", "name\x1fanna", "name\x1fann.*", "name\x1fäb"]
+intervals = st.builds(
+    lambda name, low, length: {"n": name, "lo": low, "hi": low + timedelta(days=length), "u": ["mg"]},
+    st.sampled_from(["date", "period"]),
+    st.sampled_from(INSTANTS),
+    st.integers(0, 2),
+)
+values = st.builds(
+    Values, st.lists(st.sampled_from(ATOMS), max_size=3, unique=True), st.lists(intervals, max_size=2), st.just({})
+)
+comparisons = st.builds(
+    e.Comparison, st.sampled_from(["lo", "hi"]), st.sampled_from(["lt", "lte", "gt", "gte"]), st.sampled_from(INSTANTS)
+)
+expressions = st.recursive(
+    st.one_of(
+        st.builds(e.Equals, st.sampled_from(ATOMS)),
+        st.builds(e.StartsWith, st.sampled_from(["name\x1fan", "name\x1f", "code\x1fs|", "name\x1fä"])),
+        st.builds(e.Matches, st.just("name\x1f"), st.sampled_from(["n", ".*", "b", "("])),
+        st.builds(
+            e.Interval,
+            st.sampled_from(["date", "period"]),
+            st.lists(comparisons, max_size=2, unique_by=lambda one: (one.bound, one.operator)).map(tuple),
+            st.sampled_from([None, "mg", "g"]),
+        ),
+        st.just(e.Always()),
+        st.just(e.Never()),
+    ),
+    lambda parts: st.one_of(
+        st.lists(parts, min_size=1, max_size=3).map(lambda found: e.All(tuple(found))),
+        st.lists(parts, min_size=1, max_size=3).map(lambda found: e.Any(tuple(found))),
+        parts.map(e.Not),
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(values, min_size=1, max_size=5), expression=expressions)
+def test_an_expression_finds_exactly_the_rows_it_holds_for(
+    database: Database, rows: list[Values], expression: e.Expression
+) -> None:
+    expected = [number for number, row in enumerate(rows) if e.evaluate(expression, row)]
+    stored = [{"tk": row.tk, "rg": row.rg} for row in rows]
+    assert found(database, stored, compile_expression(expression)) == expected

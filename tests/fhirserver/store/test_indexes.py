@@ -1,0 +1,55 @@
+"""Every declared search parameter of every type is answered by an index: the query planner is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC
+from typing import Any
+
+import pytest
+
+from fhirserver.search.parse import parse
+from fhirserver.store.compile import compile_expression
+from fhirserver.store.database import Database
+from resources import SUPPORTED
+
+# A value that each parameter type takes.
+SAMPLES = {
+    "date": "2026",
+    "number": "1",
+    "quantity": "1|http://unitsofmeasure.org|mg",
+    "reference": "Patient/p",
+    "string": "ann",
+    "token": "s|c",
+    "uri": "http://example.org",
+}
+
+
+def plans(stage: Mapping[str, Any]) -> Iterator[str]:
+    yield stage["stage"]
+    for inner in [stage[key] for key in ("inputStage",) if key in stage] + list(stage.get("inputStages", ())):
+        yield from plans(inner)
+
+
+def sample(declaration: Any, parameter: Any) -> str | None:
+    if parameter.type == "composite":
+        return "$".join(SAMPLES[component.type] for component in parameter.components)
+    if parameter.name == "_lastUpdated":
+        return "2026"
+    return SAMPLES.get(parameter.type)
+
+
+@pytest.mark.parametrize("type_", sorted(SUPPORTED))
+def test_every_parameter_of_the_type_goes_by_an_index(database: Database, type_: str) -> None:
+    declaration = SUPPORTED[type_]
+    for name, parameter in declaration.parameters.items():
+        value = sample(declaration, parameter)
+        if value is None:
+            continue
+
+        query = parse(declaration, [(name, value)], handling="strict", zone=UTC, supported=SUPPORTED)
+        wanted = {"t": type_, **compile_expression(query.expression)}
+        plan = database.collection_of(type_).find(wanted).explain()["queryPlanner"]["winningPlan"]
+        stages = set(plans(plan.get("queryPlan", plan)))
+        assert "COLLSCAN" not in stages, f"{type_}?{name}={value}: {stages}"
+        assert "IXSCAN" in stages, f"{type_}?{name}={value}: {stages}"
