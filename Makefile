@@ -69,7 +69,7 @@ clean: ## remove what tools and builds left; the environment and DATA stay
 	find $(CODE) tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The build backend comes first, pinned like the rest, so that installing ourselves fetches nothing unpinned.
-$(INSTALLED): constraints.txt setup.cfg pyproject.toml
+$(INSTALLED): constraints.txt setup.cfg
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	    || { echo 'fhirserver needs Python 3.11 or newer; name one with make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@echo 'Installing into $(VENV) (about a minute the first time)'

@@ -42,10 +42,9 @@ def test_a_reason_code_has_its_entry(code):
     assert re.search(rf"`{re.escape(code)}`", text("docs/policy.md"))
 
 
-@pytest.mark.parametrize("operation", [operation.name for operation in operations.OFFERED])
-def test_an_operation_has_its_page(operation):
-    name = operation.lstrip("$")
-    assert f"${name}" in headings(text(f"docs/api/operation/{name}.md"))
+def test_every_operation_has_its_page():
+    names = [operation.name.lstrip("$") for operation in operations.OFFERED]
+    assert [name for name in names if f"${name}" not in headings(text(f"docs/api/operation/{name}.md"))] == []
 
 
 def test_every_decision_record_is_listed_and_every_listed_one_exists():
