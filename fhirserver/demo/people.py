@@ -1,0 +1,56 @@
+"""Who is who in the demo region, and what each may do: what `fhirserver serve --demo` prints."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+from rich.table import Table
+
+_PEOPLE: Final = (
+    ("Practitioner/durand", "tilleuls", "Dr Camille Durand, general practitioner",
+     "follows Martin, Roussel, Fournier, Girard (not her restricted report); blocked by Lambert; no more Wagner's"),
+    ("Practitioner/kieffer", "sainte-odile", "Dr Inès Kieffer, radiologist", "treats whom she examined these 90 days"),
+    ("Practitioner/weber", "imagerie-vosges", "Dr Hugo Weber, radiologist",
+     "treats Fournier, Haas and Kuntz; was given one exam by Roussel"),
+    ("Practitioner/muller", "rangen", "Dr Paul Muller, nuclear medicine",
+     "treats Roussel, El Amrani and Girard; a stranger to everybody else"),
+    ("Practitioner/schmitt", "sainte-odile", "Dr Léa Schmitt, emergency physician", "follows Lambert and Hoffmann"),
+    ("Practitioner/klein", "sainte-odile", "Marie Klein, nurse", "is declared by nobody: sees nobody"),
+    ("Practitioner/roth", "imagerie-vosges", "Jean Roth, radiographer", "is declared by Kuntz"),
+    ("Practitioner/petit", "mutuelle", "Dr Alain Petit, physician of an insurer", "never sees anything"),
+    ("Patient/martin", None, "Jeanne Martin", "sees her exams, and who looked at them"),
+    ("Patient/benali", None, "Karim Benali", "refused sharing: his exams are hidden, new ones stay out"),
+    ("Patient/lambert", None, "Sophie Lambert", "blocked Dr Durand, though she follows the practice she works in"),
+    ("Patient/roussel", None, "Antoine Roussel", "gave his MR to Dr Weber"),
+    ("RelatedPerson/claire-hoffmann", None, "Claire Hoffmann", "mother of Lucas (a minor): sees his record"),
+    ("RelatedPerson/thomas-hoffmann", None, "Thomas Hoffmann", "father of Lucas: sees his record"),
+)  # fmt: skip
+
+
+def who_may_what() -> Table:
+    """The people of the region as a table, with how the command line names them."""
+    table = Table(title="People of the demo region")
+    for heading in ("--as", "--organization", "who", "may do what"):
+        table.add_column(heading, overflow="fold")
+    for reference, establishment, name, rights in _PEOPLE:
+        table.add_row(reference, f"Organization/{establishment}" if establishment else "", name, rights)
+    return table
+
+
+def three_commands(base: str, data: Path) -> tuple[str, str, str]:
+    """Three things to try: a declared doctor, a stranger, and the patient who sees who looked."""
+    program = "fhirserver" if shutil.which("fhirserver") else f"{sys.executable} -m fhirserver"
+
+    def ask(who: str, path: str) -> str:
+        token = f"$({program} token --data {data} --as {who})"
+        return f'curl -s -H "Authorization: Bearer {token}" "{base.rstrip("/")}/fhir/{path}"'
+
+    exams = "ImagingStudy?patient=Patient/martin&_sort=-started&_total=accurate&_pretty=true"
+    return (
+        ask("Practitioner/durand --organization Organization/tilleuls", exams),
+        ask("Practitioner/muller --organization Organization/rangen", exams),
+        ask("Patient/martin", "AuditEvent?patient=Patient/martin&_sort=-date&_pretty=true"),
+    )
