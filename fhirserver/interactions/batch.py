@@ -1,0 +1,112 @@
+"""A batch: entries that do not know of each other, answered in their order.
+
+Each entry is decided, done and audited as if it had come alone; one that fails leaves its neighbours untouched.
+
+https://hl7.org/fhir/R4/http.html#transaction
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from fhirserver.errors import BadRequest, FhirError
+from fhirserver.interactions.context import Context, query_pairs
+from fhirserver.interactions.create import create
+from fhirserver.interactions.delete import delete
+from fhirserver.interactions.entries import Entry, RefusedEntry, at_entry
+from fhirserver.interactions.history import History, history
+from fhirserver.interactions.preconditions import is_not_modified, parse_versions
+from fhirserver.interactions.read import read
+from fhirserver.interactions.search_type import Searchset, search_type
+from fhirserver.interactions.update import update
+from fhirserver.interactions.vread import vread
+from fhirserver.search.query import Handling
+from fhirserver.store.rows import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one entry: an HTTP status and what belongs to it; `error` where it failed.
+
+    `row` is what was read or written; `is_written` tells the two apart, since what was written is returned only to who
+    prefers it. `page` is the Bundle that a search or a history answers with.
+    """
+
+    status: int
+    row: Row | None = None
+    is_written: bool = False
+    page: Searchset | History | None = None
+    error: FhirError | None = None
+
+
+def batch(context: Context, entries: Sequence[Entry | RefusedEntry], *, handling: Handling = "strict") -> list[Answer]:
+    """The answers, in the order of the entries."""
+    return [_answer(context, entry, handling) for entry in entries]
+
+
+def _answer(context: Context, entry: Entry | RefusedEntry, handling: Handling) -> Answer:
+    if isinstance(entry, RefusedEntry):
+        return Answer(entry.error.status, error=entry.error)
+    try:
+        with at_entry(entry.index):
+            return _perform(context, entry, handling)
+    except FhirError as error:
+        return Answer(error.status, error=error)
+
+
+def _perform(context: Context, entry: Entry, handling: Handling) -> Answer:
+    request, type_, id_ = entry.request, entry.target.type, entry.target.id or ""
+    match entry.interaction:
+        case "read":
+            return read_answer(entry, read(context, type_, id_))
+        case "vread":
+            return Answer(200, row=vread(context, type_, id_, entry.target.version_id or ""))
+        case "history":
+            return Answer(200, page=history(context, type_, id_, query_pairs(entry.target.query)))
+        case "search":
+            return Answer(200, page=search_type(context, type_, query_pairs(entry.target.query), handling=handling))
+        case "create":
+            written = create(context, type_, entry.body, if_none_exist=request.if_none_exist)
+            return Answer(201 if written.created else 200, row=written.row, is_written=True)
+        case "update":
+            written = update(
+                context,
+                type_,
+                id_,
+                entry.body,
+                if_match=parse_versions(request.if_match, "ifMatch"),
+                if_none_match=parse_versions(request.if_none_match, "ifNoneMatch"),
+            )
+            return Answer(201 if written.created else 200, row=written.row, is_written=True)
+        case "delete":
+            row = delete(context, type_, id_, if_match=parse_versions(request.if_match, "ifMatch"))
+            return Answer(204, row=row, is_written=True)
+        case _:
+            assert_never(entry.interaction)
+
+
+def read_answer(entry: Entry, row: Row) -> Answer:
+    """The answer to a read, which its conditions may turn into 304."""
+    not_modified = is_not_modified(
+        row.version,
+        row.last_updated,
+        if_none_match=parse_versions(entry.request.if_none_match, "ifNoneMatch"),
+        if_modified_since=parse_instant(entry.request.if_modified_since),
+    )
+    return Answer(304, row=row, is_written=True) if not_modified else Answer(200, row=row)
+
+
+def parse_instant(text: str | None) -> datetime | None:
+    """A FHIR instant (https://hl7.org/fhir/R4/datatypes.html#instant). Raises BadRequest for anything else."""
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadRequest(f"Not an instant: {text}", expression="request.ifModifiedSince") from error
+    if instant.tzinfo is None:
+        raise BadRequest(f"An instant needs an offset: {text}", expression="request.ifModifiedSince")
+    return instant

@@ -1,0 +1,202 @@
+"""What one request brings to an interaction: the caller's access, the store built from it, and what the audit must say.
+
+Whatever an interaction discloses is noted here and made durable by `settle` before the first byte leaves; a refusal is
+made durable by the same door. If the audit cannot be written, `Unavailable` is raised and nothing is disclosed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+from zoneinfo import ZoneInfo
+
+from consent.decision import Decision
+from fhirserver import audit
+from fhirserver.access import Access
+from fhirserver.config import Config
+from fhirserver.errors import BadRequest, FhirError, Issue, NotFound, PreconditionFailed, Unprocessable
+from fhirserver.interactions.conditional_reference import conditional_references
+from fhirserver.interactions.preconditions import ANY_VERSION, Versions
+from fhirserver.search import cursor, values
+from fhirserver.search.cursor import Cursor
+from fhirserver.search.expression import evaluate
+from fhirserver.search.parse import parse
+from fhirserver.search.query import Handling, Pair, Query
+from fhirserver.store.resource_store import ResourceStore
+from fhirserver.store.rows import Row
+from fhirserver.store.unit import Unit
+from resources import SUPPORTED, Declaration, validation
+
+Pairs = Sequence[Pair]
+T = TypeVar("T")
+
+PAGE = "_page"
+"""The one parameter of a page link; it stands for all parameters of the search that it continues."""
+
+
+@dataclass(slots=True)
+class Context:
+    """One request of one caller at one instant.
+
+    `page_keys` seal page links (the first) and open them (any).
+    """
+
+    store: ResourceStore
+    access: Access
+    config: Config
+    zone: ZoneInfo
+    page_keys: Sequence[bytes]
+    _events: list[audit.Event] = field(default_factory=list)
+    _told: int = 0
+
+    # The audit
+
+    def settle(self, interaction: Callable[[], T]) -> T:
+        """What `interaction` returns, once its audit is durable; a refusal is audited too, then raised again.
+
+        Raises Unavailable where the audit cannot be written.
+        """
+        try:
+            result = interaction()
+        except FhirError:
+            self._flush()
+            raise
+        self._flush()
+        return result
+
+    def note(self, events: Iterable[audit.Event]) -> None:
+        """Keep the events of what is about to be disclosed."""
+        self._events.extend(events)
+
+    def record_write(self, unit: Unit, interaction: str, row: Row) -> None:
+        """Write the events of a create, update or delete in the transaction that does it."""
+        unit.record(event.document for event in audit.write_events(self.access, interaction, row))
+
+    def decision_on(self, row: Row) -> Decision:
+        """The decision by which a row was given out."""
+        for noted in reversed(self.access.decisions):
+            if noted.id == row.id and noted.type == row.type:
+                return noted.decision
+        return self.access.decide("read", row.facts)
+
+    def _flush(self) -> None:
+        decisions = self.access.decisions
+        for noted in decisions[self._told :]:
+            if noted.decision.effect != "permit":
+                self._events.extend(audit.refusal_events(self.access, noted))
+        self._told = len(decisions)
+        if self._events:
+            events, self._events = self._events, []
+            audit.flush(self.access, events)
+
+    # What was sent
+
+    def check(self, type_: str, body: bytes) -> validation.Parsed:
+        """The resource, through the gate. Raises BadRequest where it is no JSON, Unprocessable with all issues."""
+        try:
+            parsed = validation.check(type_, body, max_bytes=self.config.max_body)
+        except validation.Invalid as invalid:
+            raise refusal(invalid.issues) from invalid
+        if found := conditional_references(body):
+            raise Unprocessable(f"A conditional reference is resolved within a transaction only: {found[0]}")
+        return parsed
+
+    def query(self, type_: str, pairs: Pairs, handling: Handling = "strict") -> Query:
+        """What a search asks. Raises BadRequest, or NotFound for a type that is not served."""
+        return parse(
+            declaration_of(type_),
+            pairs,
+            handling=handling,
+            zone=self.zone,
+            supported=SUPPORTED,
+            base=self.config.fhir_base,
+            count_default=self.config.page_default,
+            count_max=self.config.page_max,
+        )
+
+    def criteria(self, type_: str, text: str) -> Query:
+        """The criteria of a conditional write, as a search string with or without `Type?` before it.
+
+        Raises BadRequest where they are empty: a condition that everything meets is a mistake.
+        """
+        pairs = query_pairs(text.removeprefix(type_).removeprefix("?"))
+        if not any(not name.startswith("_") or name in {"_id", "_tag", "_profile"} for name, _ in pairs):
+            raise BadRequest(f"The condition needs a search parameter: {text!r}")
+        return self.query(type_, pairs)
+
+    def meets(self, body: bytes, criteria: Query) -> bool:
+        """Whether a resource that is not stored yet would match; what is no JSON does not, and is refused elsewhere."""
+        try:
+            resource = validation.parse(body)
+        except validation.MalformedError:
+            return False
+        if not isinstance(resource, dict) or resource.get("resourceType") != criteria.type:
+            return False
+        declaration = declaration_of(criteria.type)
+        return evaluate(criteria.expression, values.extract(declaration, resource, self.zone, self.config.fhir_base))
+
+    def matching(self, unit: Unit, type_: str, id_: str, versions: Versions | None) -> tuple[int, ...] | None:
+        """If-Match as the store takes it: `*` asks that the resource exists, whatever its version."""
+        if versions != ANY_VERSION:
+            return versions
+        try:
+            unit.read(type_, id_)
+        except NotFound as error:
+            raise PreconditionFailed(f"{type_}/{id_} has no version that If-Match names.") from error
+        return None
+
+    # Page links
+
+    def seal(
+        self, subject: str, pairs: Pairs, *, count: int, after: tuple[Any, ...], snapshot: tuple[int, int] | None = None
+    ) -> str:
+        """A page link's parameter: where the next page of `subject` begins, for this caller only."""
+        position = Cursor(tuple(pairs), self._caller(subject), snapshot, after, count, self.access.now)
+        return cursor.seal(position, self.page_keys[0])
+
+    def unseal(self, subject: str, text: str) -> Cursor:
+        """What a page link says.
+
+        Raises BadRequest unless it was made here for this caller and subject, Gone when it has expired.
+        """
+        return cursor.unseal(
+            text,
+            self.page_keys,
+            caller=self._caller(subject),
+            now=self.access.now,
+            lifetime=timedelta(seconds=self.config.page_lifetime),
+        )
+
+    def _caller(self, subject: str) -> str:
+        actor = self.access.actor
+        return "\x1f".join(
+            (subject, actor.reference, actor.organization or "", actor.client_id or "", self.access.purpose)
+        )
+
+
+def declaration_of(type_: str) -> Declaration:
+    """What is known of a resource type. Raises NotFound (404) for a name that is no R4 type served here."""
+    declaration = SUPPORTED.get(type_)
+    if declaration is None:
+        raise NotFound(f"{type_} is not a resource type of this server.", code="not-supported")
+    return declaration
+
+
+def query_pairs(query: str) -> tuple[Pair, ...]:
+    """The names and values of a query string in order, repeated ones included. Raises BadRequest unless it is UTF-8."""
+    if not query:
+        return ()
+    try:
+        return tuple(parse_qsl(query, keep_blank_values=True, errors="strict"))
+    except ValueError as error:
+        raise BadRequest("The query string cannot be read: it must be percent-encoded UTF-8.") from error
+
+
+def refusal(issues: Sequence[validation.Issue]) -> FhirError:
+    """The answer to a resource with these issues: 400 where it could not be read at all, 422 otherwise."""
+    told = tuple(Issue(issue.severity, issue.code, issue.diagnostics, issue.expression) for issue in issues)
+    kind = BadRequest if told[0].severity == "fatal" else Unprocessable
+    return kind(told[0].diagnostics, issues=told)

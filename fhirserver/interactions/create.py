@@ -1,0 +1,51 @@
+"""Create a resource under an id that the server chooses; with If-None-Exist, only where no match exists yet.
+
+The search and the write are one transaction that conflicts with its twin, so two clients that race with the same
+condition end with one resource.
+
+https://hl7.org/fhir/R4/http.html#create, https://hl7.org/fhir/R4/http.html#ccreate
+"""
+
+from __future__ import annotations
+
+from fhirserver import audit
+from fhirserver.errors import PreconditionFailed
+from fhirserver.interactions.context import Context
+from fhirserver.search.query import Query
+from fhirserver.store.rows import Row, Written
+from fhirserver.store.unit import Unit
+
+
+def create(context: Context, type_: str, body: bytes, *, if_none_exist: str | None = None) -> Written:
+    """The new resource, or the one that already meets `if_none_exist` (a search string), untouched.
+
+    Raises Forbidden, BadRequest, Unprocessable, or PreconditionFailed where several meet the condition.
+    """
+    context.access.admit("create", type_)
+    criteria = None if if_none_exist is None else context.criteria(type_, if_none_exist)
+    parsed = context.check(type_, body)
+
+    def work(unit: Unit) -> Written:
+        existing = None if criteria is None else only_match(context, unit, criteria)
+        if existing is not None:
+            return Written(existing, created=False)
+        row = unit.create(parsed)
+        context.record_write(unit, "create", row)
+        return Written(row, created=True)
+
+    written = context.store.transact(work)
+    if not written.created:
+        context.note(audit.read_events(context.access, written.row, context.decision_on(written.row)))
+    return written
+
+
+def only_match(context: Context, unit: Unit, criteria: Query) -> Row | None:
+    """The one visible resource that meets the criteria, or None; a twin of this transaction will conflict with it.
+
+    Raises Forbidden where the caller may not search the type, PreconditionFailed where several match.
+    """
+    context.access.admit("search", criteria.type)
+    rows = unit.match(criteria)
+    if len(rows) > 1:
+        raise PreconditionFailed(f"Several {criteria.type} resources meet the condition.", code="multiple-matches")
+    return rows[0] if rows else None

@@ -1,0 +1,32 @@
+"""Delete one resource: a version that says so, and a history that remains.
+
+https://hl7.org/fhir/R4/http.html#delete
+"""
+
+from __future__ import annotations
+
+from fhirserver.interactions.context import Context
+from fhirserver.interactions.preconditions import Versions
+from fhirserver.store.rows import Row
+from fhirserver.store.unit import Unit
+
+
+def delete(context: Context, type_: str, id_: str, *, if_match: Versions | None = None) -> Row | None:
+    """The version that marks the deletion; None where there was nothing to delete.
+
+    Raises Forbidden, NotFound (refused), or PreconditionFailed where the current version is none of `if_match`.
+    """
+    context.access.admit("delete", type_)
+
+    def work(unit: Unit) -> Row | None:
+        return delete_in(context, unit, type_, id_, if_match=if_match)
+
+    return context.store.transact(work)
+
+
+def delete_in(context: Context, unit: Unit, type_: str, id_: str, *, if_match: Versions | None) -> Row | None:
+    """The same within a transaction that somebody else began."""
+    row = unit.delete(type_, id_, if_match=context.matching(unit, type_, id_, if_match))
+    if row is not None:
+        context.record_write(unit, "delete", row)
+    return row

@@ -1,0 +1,242 @@
+"""What a batch or transaction Bundle asks: its entries, each a request of its own.
+
+The Bundle is read without parsing the resources inside: each stays the bytes that the client sent, so that it is stored
+as exactly as one that came alone. The Bundle around them passes the same gate as any resource.
+
+https://hl7.org/fhir/R4/http.html#transaction, https://hl7.org/fhir/R4/bundle.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from fhirserver.errors import BadRequest, FhirError, Issue, NotSupported, TooCostly, Unprocessable
+from fhirserver.interactions.context import Context, declaration_of, refusal
+from resources import validation
+from resources.exact import has_duplicate_names
+
+Interaction = Literal["read", "vread", "history", "search", "create", "update", "delete"]
+
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
+
+
+class Request(msgspec.Struct, frozen=True, rename="camel"):
+    """Bundle.entry.request, https://hl7.org/fhir/R4/bundle-definitions.html#Bundle.entry.request."""
+
+    method: str
+    url: str
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
+    if_match: str | None = None
+    if_none_exist: str | None = None
+
+
+class _Entry(msgspec.Struct, frozen=True, rename="camel"):
+    request: Request | None = None
+    full_url: str | None = None
+    resource: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Bundle(msgspec.Struct, frozen=True):
+    type: str = ""
+    entry: list[_Entry] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a relative address names: a type, one resource, its history, one version, or a search of the type."""
+
+    type: str
+    id: str | None = None
+    version_id: str | None = None
+    is_history: bool = False
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: which interaction it asks for, of what, with which body and conditions."""
+
+    index: int
+    interaction: Interaction
+    target: Target
+    request: Request
+    full_url: str | None
+    body: bytes
+
+    @property
+    def path(self) -> str:
+        """Where the entry is, as FHIRPath."""
+        return f"Bundle.entry[{self.index}]"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedEntry:
+    """An entry that cannot be understood; in a batch it fails alone."""
+
+    index: int
+    error: FhirError
+
+
+def read_bundle(context: Context, body: bytes) -> tuple[str, list[Entry | RefusedEntry]]:
+    """The Bundle's type (`batch` or `transaction`) and its entries in order.
+
+    Raises BadRequest or Unprocessable where the Bundle itself is at fault, TooCostly where it has too many entries.
+    """
+    _check(body)
+    bundle = msgspec.json.decode(body, type=_Bundle)
+    if bundle.type not in {"batch", "transaction"}:
+        raise BadRequest(
+            f"The base takes a Bundle of type batch or transaction, not {bundle.type}.", expression="Bundle.type"
+        )
+    limit = context.config.max_entries
+    if len(bundle.entry) > limit:
+        raise TooCostly(f"At most {limit} entries in one Bundle; this one has {len(bundle.entry)}.")
+    return bundle.type, [_entry(index, entry, context.config.fhir_base) for index, entry in enumerate(bundle.entry)]
+
+
+def _check(body: bytes) -> None:
+    """The Bundle around the resources, through the gate; each resource passes it once its references are resolved.
+
+    Raises BadRequest where the body is no Bundle, Unprocessable with all issues.
+    """
+    try:
+        bundle = validation.parse(body)
+    except validation.MalformedError as error:
+        raise BadRequest(str(error), code="structure", expression="Bundle") from error
+    if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
+        raise BadRequest("The base takes a Bundle of type batch or transaction.", expression="Bundle")
+    if has_duplicate_names(body, _count_members(bundle)):
+        raise BadRequest("An object of the body names the same member twice.", code="structure", expression="Bundle")
+    if issues := validation.validate(_without_resources(bundle)):
+        raise refusal(issues)
+
+
+def _count_members(node: Any) -> int:
+    """The members of all objects within."""
+    if isinstance(node, dict):
+        return len(node) + sum(_count_members(value) for value in node.values() if isinstance(value, dict | list))
+    return sum(_count_members(value) for value in node if isinstance(value, dict | list))
+
+
+def _without_resources(bundle: dict[str, Any]) -> dict[str, Any]:
+    entries = bundle.get("entry")
+    if not isinstance(entries, list):
+        return bundle
+    return {**bundle, "entry": [_without_resource(entry) for entry in entries]}
+
+
+def _without_resource(entry: Any) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    return {name: value for name, value in entry.items() if name != "resource"} or entry
+
+
+def _entry(index: int, entry: _Entry, base: str) -> Entry | RefusedEntry:
+    try:
+        with at_entry(index):
+            if entry.request is None:
+                raise Unprocessable("Each entry of a batch or transaction needs a request.", code="required")
+            request = entry.request
+            target = parse_target(request.url, base)
+            interaction = _interaction(request.method, target)
+            body = bytes(entry.resource)
+            if interaction in {"create", "update"} and not body:
+                raise Unprocessable(f"{request.method} needs a resource.", expression="resource", code="required")
+            return Entry(index, interaction, target, request, entry.full_url, body)
+    except FhirError as error:
+        return RefusedEntry(index, error)
+
+
+def parse_target(url: str, base: str) -> Target:
+    """What a request's address names, relative to the FHIR base or below it.
+
+    Raises BadRequest where it is no such address, NotSupported for what this server does not offer, NotFound for a type
+    that it does not serve.
+    """
+    relative = url.removeprefix(base + "/")
+    path, _, query = relative.partition("?")
+    segments = path.split("/")
+    if any(segment.startswith("$") for segment in segments):
+        raise NotSupported(f"Operations are not offered: {url}", expression="request.url")
+    match segments:
+        case [type_]:
+            target = Target(type_, query=query)
+        case [type_, "_history"]:
+            raise NotSupported("History of a type is not offered.", expression="request.url")
+        case [type_, id_]:
+            target = Target(type_, id_, query=query)
+        case [type_, id_, "_history"]:
+            target = Target(type_, id_, is_history=True, query=query)
+        case [type_, id_, "_history", version_id]:
+            target = Target(type_, id_, version_id, query=query)
+        case _:
+            raise BadRequest(f"Not an address of this server: {url}", expression="request.url")
+    if target.id is not None and not is_id(target.id):
+        raise BadRequest(f"Not a resource id: {target.id}", expression="request.url")
+    declaration_of(target.type)
+    return target
+
+
+def is_id(text: str) -> bool:
+    """Whether the text can be a resource id (https://hl7.org/fhir/R4/datatypes.html#id)."""
+    return _ID.fullmatch(text) is not None
+
+
+def _interaction(method: str, target: Target) -> Interaction:
+    is_instance = target.id is not None and not target.is_history and target.version_id is None
+    interaction: Interaction
+    match method:
+        case "GET" if target.version_id is not None:
+            interaction = "vread"
+        case "GET" if target.is_history:
+            interaction = "history"
+        case "GET":
+            interaction = "read" if is_instance else "search"
+        case "POST" if target.id is None:
+            interaction = "create"
+        case "PUT" if is_instance:
+            interaction = "update"
+        case "DELETE" if is_instance:
+            interaction = "delete"
+        case "PUT" | "DELETE" if target.id is None:
+            raise NotSupported("Conditional update and conditional delete are not offered.", expression="request.url")
+        case _:
+            raise NotSupported(f"{method} is not offered for this address.", expression="request.method")
+    if target.query and interaction not in {"search", "history"}:
+        raise NotSupported(f"{method} takes no parameters within a Bundle.", expression="request.url")
+    return interaction
+
+
+@contextmanager
+def at_entry(index: int) -> Iterator[None]:
+    """Let every error raised inside say which entry it is about, as `Bundle.entry[3].resource.name[0]`."""
+    try:
+        yield
+    except FhirError as error:
+        error.issues = tuple(
+            Issue(issue.severity, issue.code, issue.diagnostics, _located(index, issue.expression))
+            for issue in error.issues
+        )
+        raise
+
+
+def _located(index: int, expression: str | None) -> str:
+    entry = f"Bundle.entry[{index}]"
+    if expression is None:
+        return entry
+    if expression.startswith("Bundle.entry["):
+        return expression
+    element, dot, rest = expression.partition(".")
+    # The issues of a resource begin with its type (`Patient.name`); those of the request with `request`.
+    if element in {"request", "resource"}:
+        return f"{entry}.{expression}"
+    if element[:1].isupper():
+        return f"{entry}.resource{dot}{rest}"
+    return f"{entry}.resource.{expression}"

@@ -1,0 +1,76 @@
+"""Search one resource type: what was asked and what may be seen, answered by one query.
+
+Permission, sorting, counting, including and paging all happen in the store's query, so a page is full, a total counts
+what the caller may see and nothing else, and an include cannot bring what a read would refuse. A page link names a
+position, never a right: the next page is decided afresh.
+
+https://hl7.org/fhir/R4/http.html#search, https://hl7.org/fhir/R4/search.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from fhirserver import audit
+from fhirserver.errors import BadRequest
+from fhirserver.interactions.context import PAGE, Context, Pairs
+from fhirserver.search.cursor import Cursor
+from fhirserver.search.query import Handling, Query
+from fhirserver.store.resource_store import Position
+from fhirserver.store.rows import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Searchset:
+    """A page: its matches, what they include, the total where it is known, and the sealed position of the rest."""
+
+    query: Query
+    rows: Sequence[Row]
+    included: Sequence[Row]
+    total: int | None
+    next: str | None
+
+
+def search_type(context: Context, type_: str, pairs: Pairs, *, handling: Handling = "strict") -> Searchset:
+    """A page of the resources of a type that meet `pairs` (name and value, as sent) and that the caller may see.
+
+    The pair `_page` continues an earlier search and stands for all of its parameters.
+    Raises Forbidden, BadRequest (a parameter that is unknown or cannot be read), or Gone for an expired page link.
+    """
+    context.access.admit("search", type_)
+    after = continued(context, type_, pairs)
+    query = context.query(type_, pairs if after is None else after.pairs, handling)
+    found = context.store.search(query, position=_position(after))
+    asked = urlencode(query.self_pairs)
+    context.note(audit.search_events(context.access, type_, asked, [*found.rows, *found.included]))
+    following = None
+    if found.next is not None:
+        following = context.seal(
+            type_, query.self_pairs, count=query.count, after=found.next.after, snapshot=found.next.snapshot
+        )
+    return Searchset(query, found.rows, found.included, found.total, following)
+
+
+def continued(context: Context, subject: str, pairs: Pairs) -> Cursor | None:
+    """The position that a page link names; None where this is a first page.
+
+    Raises BadRequest where other parameters stand beside the link, other than how the answer is to be written.
+    """
+    page = next((value for name, value in pairs if name == PAGE), None)
+    if page is None:
+        return None
+    if others := [name for name, _ in pairs if name not in {PAGE, "_format", "_pretty"}]:
+        raise BadRequest(
+            f"A page link stands for its whole search; take {', '.join(others)} out.", expression=others[0]
+        )
+    return context.unseal(subject, page)
+
+
+def _position(after: Cursor | None) -> Position | None:
+    if after is None:
+        return None
+    if after.snapshot is None:
+        raise BadRequest("This page link is not one of a search.")
+    return Position(after.snapshot, after.after)

@@ -1,0 +1,287 @@
+"""A transaction: all entries or none, whatever their order.
+
+References between entries are rewritten to what the entries become, wherever they may stand; a conditional reference
+(`Patient?identifier=…`) becomes the one resource that meets it, stored already or written by this Bundle. The steps are
+the standard's: deletions, creations, updates, then reads, which see the result.
+
+https://hl7.org/fhir/R4/http.html#trules, https://hl7.org/fhir/R4/bundle.html#references
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fhirserver import audit
+from fhirserver.errors import BadRequest, NotSupported, PreconditionFailed, Unprocessable
+from fhirserver.interactions.batch import Answer, read_answer
+from fhirserver.interactions.conditional_reference import conditional_references, temporary_references
+from fhirserver.interactions.context import Context, query_pairs
+from fhirserver.interactions.create import only_match
+from fhirserver.interactions.delete import delete_in
+from fhirserver.interactions.entries import Entry, RefusedEntry, Target, at_entry
+from fhirserver.interactions.preconditions import parse_versions
+from fhirserver.interactions.search_type import search_type
+from fhirserver.interactions.update import check_id, update_in
+from fhirserver.search.query import Handling, Query
+from fhirserver.store.rows import Row
+from fhirserver.store.unit import Unit
+from resources.validation import Parsed, rewrite_references
+
+
+def transaction(
+    context: Context, entries: Sequence[Entry | RefusedEntry], *, handling: Handling = "strict"
+) -> list[Answer]:
+    """The answers, in the order of the entries, once everything is written.
+
+    Raises the error of the first entry that fails, saying which it is (`Bundle.entry[3]`); nothing is written then.
+    """
+    plan = Plan.of(context, entries)
+    searches = {entry.index: entry for entry in plan.entries if entry.interaction == "search"}
+    for entry in searches.values():
+        with at_entry(entry.index):
+            context.access.admit("search", entry.target.type)
+            context.query(entry.target.type, query_pairs(entry.target.query), handling)
+    answers = context.store.transact(lambda unit: _Transaction(context, unit, plan).run())
+    for entry in plan.entries:
+        answer = answers.get(entry.index)
+        if entry.interaction == "search":
+            with at_entry(entry.index):
+                page = search_type(context, entry.target.type, query_pairs(entry.target.query), handling=handling)
+            answers[entry.index] = Answer(200, page=page)
+        elif answer is not None and answer.row is not None and _is_disclosed(entry, answer):
+            context.note(audit.read_events(context.access, answer.row, context.decision_on(answer.row)))
+    return [answers[index] for index in range(len(entries))]
+
+
+def _is_disclosed(entry: Entry, answer: Answer) -> bool:
+    """Whether the answer shows something that this transaction did not write itself."""
+    return entry.interaction == "read" or (entry.interaction == "create" and answer.status == 200)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What can be settled before the transaction begins: identities, and what every reference becomes.
+
+    `ids` is the id that each creating entry gets if its condition is not met already; `references` maps the addresses
+    by which entries may be named; `criteria` and `conditional` are the searches that only the transaction can answer.
+    """
+
+    entries: Sequence[Entry]
+    ids: Mapping[int, str]
+    references: Mapping[str, str]
+    criteria: Mapping[int, Query]
+    conditional: Mapping[str, Query]
+    prepared: dict[tuple[int, bytes], Parsed] = field(default_factory=dict)
+    """Bodies that have passed the gate, by entry and rewritten text: a second run need not check them again."""
+
+    @classmethod
+    def of(cls, context: Context, entries: Sequence[Entry | RefusedEntry]) -> Plan:
+        """Plan a transaction. Raises the error of the first entry that cannot be done."""
+        understood = [_understood(entry) for entry in entries]
+        _refuse_overlaps(understood)
+        ids = {entry.index: uuid.uuid4().hex for entry in understood if entry.interaction == "create"}
+        references: dict[str, str] = {}
+        criteria: dict[int, Query] = {}
+        conditional: dict[str, Query] = {}
+        for entry in understood:
+            with at_entry(entry.index):
+                references.update(_names(entry, ids))
+                context.access.admit(entry.interaction, entry.target.type)
+                if entry.request.if_none_exist is not None:
+                    criteria[entry.index] = context.criteria(entry.target.type, entry.request.if_none_exist)
+                for text in conditional_references(entry.body):
+                    type_, _, query = text.partition("?")
+                    conditional.setdefault(text, context.criteria(type_, query))
+        return cls(understood, ids, references, criteria, conditional)
+
+
+def _understood(entry: Entry | RefusedEntry) -> Entry:
+    if isinstance(entry, RefusedEntry):
+        raise entry.error
+    if entry.interaction in {"vread", "history"}:
+        with at_entry(entry.index):
+            raise NotSupported("A transaction reads and searches; versions and histories are asked for in a batch.")
+    return entry
+
+
+def _refuse_overlaps(entries: Iterable[Entry]) -> None:
+    """Raise BadRequest where two entries change one resource, or two entries have one name."""
+    identities: dict[tuple[str, str | None], int] = {}
+    names: dict[str, int] = {}
+    for entry in entries:
+        with at_entry(entry.index):
+            if entry.interaction in {"update", "delete"}:
+                first = identities.setdefault((entry.target.type, entry.target.id), entry.index)
+                if first != entry.index:
+                    raise BadRequest(
+                        f"Entries {first} and {entry.index} change the same resource, {reference_of(entry.target)}.",
+                        expression="request.url",
+                    )
+            if entry.full_url is not None and entry.interaction in {"create", "update"}:
+                first = names.setdefault(entry.full_url, entry.index)
+                if first != entry.index:
+                    raise BadRequest(f"Entries {first} and {entry.index} have the same fullUrl.")
+
+
+def _names(entry: Entry, ids: Mapping[int, str]) -> Iterator[tuple[str, str]]:
+    """What other entries may call this one, with what it becomes.
+
+    A fullUrl that is a RESTful address is also meant by the relative reference that ends it: Bundle, references.
+    """
+    if entry.full_url is None or entry.interaction not in {"create", "update"}:
+        return
+    becomes = f"{entry.target.type}/{ids.get(entry.index, entry.target.id)}"
+    yield entry.full_url, becomes
+    address = entry.full_url.rsplit("/", 2)
+    if len(address) == 3 and address[1] == entry.target.type and address[0].startswith(("http://", "https://")):
+        yield f"{address[1]}/{address[2]}", becomes
+
+
+def reference_of(target: Target) -> str:
+    """The literal reference to what an address names."""
+    return f"{target.type}/{target.id}"
+
+
+class _Transaction:
+    """One run of a plan within one unit of work; after a write conflict the store makes another."""
+
+    def __init__(self, context: Context, unit: Unit, plan: Plan) -> None:
+        self._context = context
+        self._unit = unit
+        self._plan = plan
+        self._references = dict(plan.references)
+        self._met: dict[int, Row | int] = {}
+        self._answers: dict[int, Answer] = {}
+
+    def run(self) -> dict[int, Answer]:
+        """The answers by index, those of searches excepted."""
+        self._each("delete", self._delete)
+        self._match_conditional_creates()
+        self._resolve_conditional_references()
+        self._each("create", self._create)
+        self._each("update", self._update)
+        self._each("read", self._read)
+        return self._answers
+
+    def _each(self, interaction: str, step: Callable[[Entry], Answer]) -> None:
+        for entry in self._plan.entries:
+            if entry.interaction == interaction:
+                with at_entry(entry.index):
+                    self._answers[entry.index] = step(entry)
+
+    # Resolving
+
+    def _match_conditional_creates(self) -> None:
+        """Find what already meets each ifNoneExist: a stored resource, or what an earlier entry will create."""
+        for entry in self._plan.entries:
+            criteria = self._plan.criteria.get(entry.index)
+            if criteria is None:
+                continue
+            with at_entry(entry.index):
+                row = only_match(self._context, self._unit, criteria)
+                if row is not None:
+                    self._met[entry.index] = row
+                    self._rename(entry, row.reference)
+                    continue
+                twins = [other for other in self._new(entry.target.type, criteria) if other.index < entry.index]
+                if twins:
+                    self._met[entry.index] = twins[0].index
+                    self._rename(entry, self._reference(twins[0]))
+
+    def _rename(self, entry: Entry, reference: str) -> None:
+        """Let every name of the entry mean what exists instead of what it would have created."""
+        would_be = self._reference(entry)
+        for name, becomes in self._references.items():
+            if becomes == would_be:
+                self._references[name] = reference
+
+    def _resolve_conditional_references(self) -> None:
+        for text, criteria in self._plan.conditional.items():
+            with at_entry(self._first_with(text)):
+                self._references[text] = self._only(text, criteria)
+
+    def _only(self, text: str, criteria: Query) -> str:
+        """The one resource that meets the search, stored already or written by this transaction."""
+        self._context.access.admit("search", criteria.type)
+        written = {self._reference(entry) for entry in self._new(criteria.type, criteria)}
+        replaced = {reference_of(entry.target) for entry in self._plan.entries if entry.interaction != "read"}
+        stored = {row.reference for row in self._unit.match(criteria)} - replaced
+        found = written | stored
+        if len(found) != 1:
+            raise PreconditionFailed(
+                f"{'Several resources meet' if found else 'No resource meets'} the conditional reference {text}.",
+                code="multiple-matches" if found else "not-found",
+            )
+        return found.pop()
+
+    def _new(self, type_: str, criteria: Query) -> list[Entry]:
+        """The entries that write a resource of the type which meets the criteria."""
+        return [
+            entry
+            for entry in self._plan.entries
+            if entry.interaction in {"create", "update"}
+            and entry.target.type == type_
+            and entry.index not in self._met
+            and self._context.meets(entry.body, criteria)
+        ]
+
+    def _reference(self, entry: Entry) -> str:
+        return f"{entry.target.type}/{self._plan.ids.get(entry.index, entry.target.id)}"
+
+    def _first_with(self, text: str) -> int:
+        return next(entry.index for entry in self._plan.entries if text in conditional_references(entry.body))
+
+    # Doing
+
+    def _delete(self, entry: Entry) -> Answer:
+        versions = parse_versions(entry.request.if_match, "ifMatch")
+        row = delete_in(self._context, self._unit, entry.target.type, entry.target.id or "", if_match=versions)
+        return Answer(204, row=row, is_written=True)
+
+    def _create(self, entry: Entry) -> Answer:
+        met = self._met.get(entry.index)
+        if isinstance(met, Row):
+            return Answer(200, row=met, is_written=True)
+        if met is not None:
+            return Answer(200, row=self._answers[met].row, is_written=True)
+        row = self._unit.create(self._prepare(entry), id_=self._plan.ids[entry.index])
+        self._context.record_write(self._unit, "create", row)
+        return Answer(201, row=row, is_written=True)
+
+    def _update(self, entry: Entry) -> Answer:
+        parsed = self._prepare(entry)
+        id_ = entry.target.id or ""
+        check_id(parsed.resource, id_)
+        written = update_in(
+            self._context,
+            self._unit,
+            parsed,
+            id_,
+            if_match=parse_versions(entry.request.if_match, "ifMatch"),
+            if_none_match=parse_versions(entry.request.if_none_match, "ifNoneMatch"),
+        )
+        return Answer(201 if written.created else 200, row=written.row, is_written=True)
+
+    def _read(self, entry: Entry) -> Answer:
+        return read_answer(entry, self._unit.read(entry.target.type, entry.target.id or ""))
+
+    def _prepare(self, entry: Entry) -> Parsed:
+        """The entry's resource with its references rewritten, through the gate."""
+        body = rewrite_references(entry.body, self._references)
+        key = (entry.index, body)
+        if key not in self._plan.prepared:
+            parsed = self._context.check(entry.target.type, body)
+            _refuse_unresolved(entry, body)
+            self._plan.prepared[key] = parsed
+        return self._plan.prepared[key]
+
+
+def _refuse_unresolved(entry: Entry, body: bytes) -> None:
+    """Raise Unprocessable for a temporary reference that no entry answers to.
+
+    A Bundle that is itself stored (a document, say) has temporary references of its own.
+    """
+    if entry.target.type != "Bundle" and (dangling := temporary_references(body)):
+        raise Unprocessable(f"No entry of this Bundle has the fullUrl {dangling[0]}.", code="not-found")

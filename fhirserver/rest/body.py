@@ -1,0 +1,32 @@
+"""Reading a request body within its limit.
+
+The limit is kept while reading, so a chunked body of unknown length cannot pass it; a body that ends before its
+Content-Length is refused rather than taken for the whole.
+"""
+
+from __future__ import annotations
+
+from flask import Request
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from fhirserver.errors import BadRequest, ContentTooLarge, UnsupportedMediaType
+
+
+def read_body(request: Request, limit: int) -> bytes:
+    """The whole body.
+
+    Raises ContentTooLarge over `limit` bytes, BadRequest where the body is cut short, UnsupportedMediaType where it is
+    compressed (this server takes bodies as they are).
+    """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Content-Encoding is not supported: send the body as it is.")
+    request.max_content_length = limit
+    try:
+        body = request.stream.read()
+    except RequestEntityTooLarge as error:
+        raise ContentTooLarge(f"The body is over the limit of {limit} bytes.") from error
+    except (ClientDisconnected, OSError) as error:
+        raise BadRequest("The body ended before its Content-Length.") from error
+    if request.content_length is not None and len(body) != request.content_length:
+        raise BadRequest("The body ended before its Content-Length.")
+    return body

@@ -1,0 +1,165 @@
+"""Bundles that answer: searchsets, histories, batch and transaction responses.
+
+Stored bytes are joined, never parsed: a page of twenty studies costs a join of forty strings.
+
+https://hl7.org/fhir/R4/bundle.html
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from http import HTTPStatus
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from fhirserver.errors import Issue
+from fhirserver.interactions.batch import Answer
+from fhirserver.interactions.context import PAGE, Pairs
+from fhirserver.interactions.history import History
+from fhirserver.interactions.preconditions import etag
+from fhirserver.interactions.search_type import Searchset
+from fhirserver.rest.negotiation import Return
+from fhirserver.rest.outcome import operation_outcome
+from fhirserver.rest.subset import subset
+from fhirserver.store.rows import Row
+
+_encode = msgspec.json.encode
+
+
+def searchset(found: Searchset, base: str) -> bytes:
+    """The Bundle of a page: matches, included resources, and an OperationOutcome on what leniency passed over."""
+    query = found.query
+    address = f"{base}/{query.type}"
+    links = [("self", _with_query(address, query.self_pairs)), *_next(address, found.next)]
+    entries: list[bytes] = []
+    if query.summary != "count":
+        shape = _shape(query.summary, query.elements)
+        entries += [_found(row, base, shape(row), b"match") for row in found.rows]
+        entries += [_found(row, base, shape(row), b"include") for row in found.included]
+        if query.ignored:
+            entries.append(_outcome(query.ignored))
+    return _bundle("searchset", links, entries, found.total)
+
+
+def history_bundle(history: History, base: str) -> bytes:
+    """The Bundle of versions, newest first; a deletion is an entry without a resource."""
+    address = f"{base}/{history.type}/{history.id}/_history"
+    links = [("self", _with_query(address, history.pairs)), *_next(address, history.next)]
+    total = len(history.rows) if history.is_whole else None
+    return _bundle("history", links, [_version(row, base) for row in history.rows], total)
+
+
+def response_bundle(type_: str, answers: Sequence[Answer], base: str, returns: Return | None) -> bytes:
+    """The Bundle that answers a `batch` or `transaction`: one entry for each of the request, in its order."""
+    return _bundle(f"{type_}-response", [], [_answer(answer, base, returns) for answer in answers], None)
+
+
+# Parts of a Bundle
+
+
+def _bundle(type_: str, links: Iterable[tuple[str, str]], entries: Sequence[bytes], total: int | None) -> bytes:
+    parts = [b'{"resourceType":"Bundle","id":"', uuid.uuid4().hex.encode(), b'","type":"', type_.encode(), b'"']
+    if total is not None:
+        parts += [b',"total":', str(total).encode()]
+    if links := list(links):
+        parts += [b',"link":', _encode([{"relation": relation, "url": url} for relation, url in links])]
+    if entries:
+        parts += [b',"entry":[', b",".join(entries), b"]"]
+    parts.append(b"}")
+    return b"".join(parts)
+
+
+def _with_query(address: str, pairs: Pairs) -> str:
+    return f"{address}?{urlencode(pairs, safe=',:/|', quote_via=quote)}" if pairs else address
+
+
+def _next(address: str, sealed: str | None) -> list[tuple[str, str]]:
+    return [] if sealed is None else [("next", f"{address}?{PAGE}={sealed}")]
+
+
+def _shape(summary: str | None, elements: Sequence[str]) -> Callable[[Row], bytes]:
+    if summary is None and not elements:
+        return lambda row: row.body
+    return lambda row: subset(row.body, row.type, summary, elements)
+
+
+def _found(row: Row, base: str, body: bytes, mode: bytes) -> bytes:
+    return b"".join(
+        (
+            b'{"fullUrl":"',
+            f"{base}/{row.type}/{row.id}".encode(),
+            b'","resource":',
+            body,
+            b',"search":{"mode":"',
+            mode,
+            b'"}}',
+        )
+    )
+
+
+def _outcome(ignored: Iterable[tuple[str, str]]) -> bytes:
+    issues = [Issue("warning", "not-supported", f"Ignored: {reason}", name) for name, reason in ignored]
+    return b'{"resource":' + operation_outcome(issues) + b',"search":{"mode":"outcome"}}'
+
+
+def _version(row: Row, base: str) -> bytes:
+    request = {"method": row.method, "url": row.type if row.method == "POST" else row.reference}
+    status = {"POST": 201, "DELETE": 204}.get(row.method, 201 if row.version == 1 else 200)
+    parts = [b'{"fullUrl":"', f"{base}/{row.reference}".encode(), b'"']
+    if not row.deleted:
+        parts += [b',"resource":', row.body]
+    parts += [b',"request":', _encode(request), b',"response":', _encode(_response(status, row)), b"}"]
+    return b"".join(parts)
+
+
+def _answer(answer: Answer, base: str, returns: Return | None) -> bytes:
+    if answer.error is not None:
+        outcome = operation_outcome(answer.error.issues)
+        return b'{"response":{"status":' + _encode(_status(answer.status)) + b',"outcome":' + outcome + b"}}"
+    response = _encode(_response(answer.status, answer.row, base if answer.is_written else None))
+    if answer.page is not None:
+        page = answer.page
+        body = searchset(page, base) if isinstance(page, Searchset) else history_bundle(page, base)
+        return b'{"resource":' + body + b',"response":' + response + b"}"
+    row = answer.row
+    if row is not None and _is_returned(answer, row, returns):
+        full_url = f'{{"fullUrl":"{base}/{row.reference}","resource":'.encode()
+        return full_url + row.body + b',"response":' + response + b"}"
+    if answer.is_written and returns == "OperationOutcome":
+        outcome = operation_outcome([success(answer.status)])
+        return b'{"response":' + response[:-1] + b',"outcome":' + outcome + b"}}"
+    return b'{"response":' + response + b"}"
+
+
+def _is_returned(answer: Answer, row: Row, returns: Return | None) -> bool:
+    """Whether the entry carries the resource: what was read does, what was written only where the caller prefers it."""
+    if row.deleted or answer.status == HTTPStatus.NOT_MODIFIED:
+        return False
+    return not answer.is_written or returns == "representation"
+
+
+def _response(status: int, row: Row | None, base: str | None = None) -> dict[str, str]:
+    """Bundle.entry.response; `base` gives the address of what was written."""
+    response = {"status": _status(status)}
+    if row is not None:
+        if base is not None and not row.deleted:
+            response["location"] = f"{base}/{row.reference}/_history/{row.version}"
+        response["etag"] = etag(row.version)
+        response["lastModified"] = _instant(row.last_updated)
+    return response
+
+
+def success(status: int) -> Issue:
+    """What an OperationOutcome says where the caller prefers one to the resource."""
+    return Issue("information", "informational", f"{_status(status)}: done.")
+
+
+def _status(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase}"
+
+
+def _instant(instant: datetime) -> str:
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,135 @@
+"""What this server offers, made from what is routed and from what is declared, so that it promises exactly that.
+
+The statement is the same for every worker and every start of one release, and so is its entity tag.
+
+https://hl7.org/fhir/R4/capabilitystatement.html, https://hl7.org/fhir/R4/http.html#capabilities
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from fhirserver import __version__
+from fhirserver.config import Config
+from fhirserver.operations import OFFERED
+from resources import SUPPORTED, Declaration
+
+# When the statement last changed in kind; a constant, since the statement may not differ between two starts.
+CHANGED = "2026-11-24"
+
+_OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+
+INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "create", "search-type")
+"""Codes of http://hl7.org/fhir/restful-interaction that every type has; a test compares them with the routes."""
+
+
+class Statement:
+    """The statement of one process, made when first asked for and kept as bytes."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._made: tuple[bytes, str] | None = None
+        self._lock = threading.Lock()
+
+    def bytes_and_tag(self) -> tuple[bytes, str]:
+        """The JSON, and its weak entity tag."""
+        with self._lock:
+            if self._made is None:
+                body = msgspec.json.encode(capability_statement(self._config.fhir_base, self._config.base))
+                self._made = body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
+            return self._made
+
+
+def capability_statement(fhir_base: str, base: str) -> dict[str, Any]:
+    """The CapabilityStatement of a server whose FHIR base and root are these addresses."""
+    return {
+        "resourceType": "CapabilityStatement",
+        "id": "fhirserver",
+        "url": f"{fhir_base}/metadata",
+        "version": __version__,
+        "name": "FhirServer",
+        "title": "FHIR R4 and DICOMweb server for regional sharing of medical imaging",
+        "status": "active",
+        "date": CHANGED,
+        "kind": "instance",
+        "software": {"name": "fhirserver", "version": __version__},
+        "implementation": {"description": "Every read is decided by Consent and CareTeam", "url": fhir_base},
+        "fhirVersion": "4.0.1",
+        "format": ["application/fhir+json", "json"],
+        "rest": [
+            {
+                "mode": "server",
+                "security": _security(base),
+                "resource": [_resource(declaration) for declaration in SUPPORTED.values()],
+                "interaction": [{"code": "batch"}, {"code": "transaction"}],
+                **({"operation": [{"name": name} for name in OFFERED]} if OFFERED else {}),
+            }
+        ],
+    }
+
+
+def _security(base: str) -> dict[str, Any]:
+    return {
+        "extension": [{"url": _OAUTH_URIS, "extension": [{"url": "token", "valueUri": f"{base}/oauth/token"}]}],
+        "service": [
+            {"coding": [{"system": _SECURITY_SERVICE, "code": code, "display": code}]}
+            for code in ("OAuth", "SMART-on-FHIR")
+        ],
+        "description": "Bearer tokens (RFC 6750); backend clients obtain theirs by private_key_jwt (RS384, ES384).",
+    }
+
+
+def _resource(declaration: Declaration) -> dict[str, Any]:
+    return {
+        "type": declaration.type,
+        "profile": f"http://hl7.org/fhir/StructureDefinition/{declaration.type}",
+        "interaction": [{"code": code} for code in INTERACTIONS],
+        "versioning": "versioned",
+        "readHistory": True,
+        # Whether a client may choose an id depends on its kind: systems and operators may.
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": False,
+        "conditionalDelete": "not-supported",
+        "referencePolicy": ["literal", "logical"],
+        **_includes(declaration),
+        "searchParam": [
+            {"name": name, "definition": parameter.url, "type": parameter.type}
+            for name, parameter in sorted(declaration.parameters.items())
+            if is_searchable(name, parameter.type)
+        ],
+    }
+
+
+def is_searchable(name: str, type_: str) -> bool:
+    """Whether a declared parameter is answered: special ones (`near`) and full-text ones are refused."""
+    return type_ != "special" and name not in {"_text", "_content", "_query", "_list", "_has", "_filter", "_type"}
+
+
+def _includes(declaration: Declaration) -> Mapping[str, list[str]]:
+    forward = [
+        f"{declaration.type}:{name}"
+        for name, parameter in sorted(declaration.parameters.items())
+        if parameter.type == "reference"
+    ]
+    found = {"searchInclude": forward, "searchRevInclude": _reverse().get(declaration.type, [])}
+    return {name: values for name, values in found.items() if values}
+
+
+@cache
+def _reverse() -> Mapping[str, list[str]]:
+    """For each type, the reference parameters of all types that may point to it."""
+    found: dict[str, list[str]] = {}
+    for source in SUPPORTED.values():
+        for name, parameter in sorted(source.parameters.items()):
+            for target in parameter.targets if parameter.type == "reference" else ():
+                found.setdefault(target, []).append(f"{source.type}:{name}")
+    return found

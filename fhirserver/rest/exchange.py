@@ -1,0 +1,169 @@
+"""One HTTP exchange: what the request asks of the answer, and the answer's headers.
+
+https://hl7.org/fhir/R4/http.html#general
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+from flask import Request, Response
+
+from fhirserver.errors import BadRequest, NotSupported
+from fhirserver.interactions.context import Pairs, query_pairs
+from fhirserver.interactions.preconditions import (
+    Versions,
+    etag,
+    http_date,
+    is_not_modified,
+    parse_http_date,
+    parse_versions,
+)
+from fhirserver.rest.bundle import success
+from fhirserver.rest.negotiation import CONTENT_TYPE, Preferences, check_acceptable, preferences
+from fhirserver.rest.outcome import operation_outcome
+from fhirserver.rest.subset import subset
+from fhirserver.store.rows import Row, Written
+
+_SUMMARIES = frozenset({"true", "text", "data", "false"})
+_WRITING = frozenset({"_format", "_pretty"})
+"""Parameters that say how an answer is written, understood everywhere."""
+_SHAPING = _WRITING | {"_summary", "_elements"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The part of a resource that `_summary` and `_elements` ask for."""
+
+    summary: str | None
+    elements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What a request said about its answer; `pairs` are its query parameters in order."""
+
+    request: Request
+    base: str
+    pairs: Pairs
+    preferences: Preferences
+    is_pretty: bool
+
+    @classmethod
+    def of(cls, request: Request, base: str) -> Exchange:
+        """Read the request's headers and query. Raises NotAcceptable or BadRequest."""
+        query = request.query_string
+        pairs = query_pairs(_text(query)) if query else ()
+        header = request.headers.get
+        check_acceptable(header("Accept", ""), _single(pairs, "_format"))
+        return cls(request, base, pairs, preferences(header("Prefer", "")), is_pretty(pairs))
+
+    # The request
+
+    def with_pairs(self, form: Pairs) -> Exchange:
+        """The same with the parameters of a form beside those of the address."""
+        pairs = (*self.pairs, *form)
+        check_acceptable(self.request.headers.get("Accept", ""), _single(pairs, "_format"))
+        return replace(self, pairs=pairs, is_pretty=is_pretty(pairs))
+
+    def if_match(self) -> Versions | None:
+        """The versions that a write is bound to."""
+        return parse_versions(self.request.headers.get("If-Match"), "If-Match")
+
+    def if_none_match(self) -> Versions | None:
+        """The versions that the client has already, or `*`."""
+        return parse_versions(self.request.headers.get("If-None-Match"), "If-None-Match")
+
+    def refuse_parameters(self, understood: Collection[str] = _WRITING) -> None:
+        """Raise NotSupported for a query parameter that this interaction would otherwise ignore."""
+        for name, _ in self.pairs:
+            if name not in understood and self.preferences.handling == "strict":
+                raise NotSupported(f"This interaction takes no parameter {name}.", expression=name)
+
+    def shape(self) -> Shape | None:
+        """Which part of one resource is wanted; None for the whole. Raises BadRequest or NotSupported."""
+        if not self.pairs:
+            return None
+        self.refuse_parameters(_SHAPING)
+        summary, elements = _single(self.pairs, "_summary"), _single(self.pairs, "_elements")
+        if summary is not None and summary not in _SUMMARIES:
+            raise BadRequest(
+                f"_summary of one resource is one of {', '.join(sorted(_SUMMARIES))}", expression="_summary"
+            )
+        return Shape(summary, () if elements is None else element_names(elements))
+
+    # The answer
+
+    def resource(self, row: Row, shape: Shape | None) -> Response:
+        """A resource that was read, in its `shape`: 200, or 304 where the client has it already."""
+        headers = _version_headers(row)
+        if is_not_modified(
+            row.version,
+            row.last_updated,
+            if_none_match=self.if_none_match(),
+            if_modified_since=parse_http_date(self.request.headers.get("If-Modified-Since")),
+        ):
+            return Response(status=304, headers=headers)
+        body = row.body if shape is None else subset(row.body, row.type, shape.summary, shape.elements)
+        return self.answer(body, 200, headers)
+
+    def written(self, written: Written) -> Response:
+        """What a create or update did, in the form that Prefer asks for."""
+        row = written.row
+        status = 201 if written.created else 200
+        address = f"{self.base}/{row.type}/{row.id}/_history/{row.version}"
+        headers = {**_version_headers(row), "Location": address, "Content-Location": address}
+        match self.preferences.returns:
+            case "minimal":
+                return Response(status=status, headers=headers)
+            case "OperationOutcome":
+                return self.answer(operation_outcome([success(status)]), status, headers)
+            case _:
+                return self.answer(row.body, status, headers)
+
+    def deleted(self, row: Row | None) -> Response:
+        """What a delete did; without a body unless Prefer asks for an OperationOutcome."""
+        headers = {} if row is None else {"ETag": etag(row.version)}
+        if self.preferences.returns == "OperationOutcome":
+            return self.answer(operation_outcome([success(200)]), 200, headers)
+        return Response(status=204, headers=headers)
+
+    def answer(self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+        """JSON as it is, or indented where `_pretty` asks for it (numbers keep their digits)."""
+        if self.is_pretty:
+            body = msgspec.json.format(body, indent=2)
+        return Response(body, status=status, headers=headers, content_type=CONTENT_TYPE)
+
+
+def element_names(text: str) -> tuple[str, ...]:
+    """The elements that `_elements` names. Raises BadRequest where one is no name."""
+    names = tuple(dict.fromkeys(text.split(",")))
+    for name in names:
+        if not all(part.isascii() and part.isalnum() for part in name.split(".")):
+            raise BadRequest(f"_elements: not the name of an element: {name}", expression="_elements")
+    return names
+
+
+def is_pretty(pairs: Pairs) -> bool:
+    """Whether `_pretty` asks for indentation. Raises BadRequest for anything but true and false."""
+    value = _single(pairs, "_pretty")
+    if value not in {None, "true", "false"}:
+        raise BadRequest(f"_pretty is true or false, not: {value}", expression="_pretty")
+    return value == "true"
+
+
+def _version_headers(row: Row) -> dict[str, str]:
+    return {"ETag": etag(row.version), "Last-Modified": http_date(row.last_updated)}
+
+
+def _single(pairs: Pairs, name: str) -> str | None:
+    return next((value for key, value in pairs if key == name), None)
+
+
+def _text(query: bytes) -> str:
+    try:
+        return query.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest("The query string cannot be read: it must be percent-encoded UTF-8.") from error

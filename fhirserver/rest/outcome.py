@@ -1,0 +1,33 @@
+"""OperationOutcome: how every answer under the FHIR base that is not a success looks.
+
+https://hl7.org/fhir/R4/operationoutcome.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+from flask import Response
+
+from fhirserver.errors import FhirError, Issue
+from fhirserver.rest.negotiation import CONTENT_TYPE
+
+
+def operation_outcome(issues: Iterable[Issue]) -> bytes:
+    """The JSON of an OperationOutcome with these issues, in order."""
+    return msgspec.json.encode({"resourceType": "OperationOutcome", "issue": [_issue(issue) for issue in issues]})
+
+
+def _issue(issue: Issue) -> dict[str, object]:
+    element: dict[str, object] = {"severity": issue.severity, "code": issue.code, "diagnostics": issue.diagnostics}
+    if issue.expression:
+        element["expression"] = [issue.expression]
+    return element
+
+
+def render_error(error: FhirError) -> Response:
+    """The answer to a request under the FHIR base that ended in `error`."""
+    response = Response(operation_outcome(error.issues), status=error.status, content_type=CONTENT_TYPE)
+    response.headers.extend(error.headers)
+    return response

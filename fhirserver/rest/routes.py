@@ -1,0 +1,215 @@
+"""The routes of the FHIR base: one rule for each shape of address, whatever the resource type.
+
+`ROUTED` is the list of interactions that are answered; the capability statement is made from it. Every other address
+under the base ends in `not_offered`, which says what is not offered instead of ignoring it.
+
+https://hl7.org/fhir/R4/http.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from flask import Response, request
+from flask_smorest import Blueprint
+
+from fhirserver.access import Access
+from fhirserver.errors import BadRequest, FhirError, MethodNotAllowed, NotFound, NotSupported
+from fhirserver.interactions.batch import batch
+from fhirserver.interactions.context import Context, query_pairs
+from fhirserver.interactions.create import create
+from fhirserver.interactions.delete import delete
+from fhirserver.interactions.entries import is_id, read_bundle
+from fhirserver.interactions.history import history
+from fhirserver.interactions.read import read
+from fhirserver.interactions.search_type import search_type
+from fhirserver.interactions.transaction import transaction
+from fhirserver.interactions.update import update
+from fhirserver.interactions.vread import vread
+from fhirserver.rest.body import read_body
+from fhirserver.rest.bundle import history_bundle, response_bundle, searchset
+from fhirserver.rest.capability_statement import Statement
+from fhirserver.rest.exchange import Exchange
+from fhirserver.rest.negotiation import check_form_content, check_resource_content
+from fhirserver.rest.service import Service
+from resources import SUPPORTED
+
+Authenticate = Callable[[], Access]
+
+ROUTED = (
+    ("/metadata", "capabilities", "GET"),
+    ("/<type_>/<id_>", "read", "GET"),
+    ("/<type_>/<id_>/_history/<version_id>", "vread", "GET"),
+    ("/<type_>/<id_>/_history", "history", "GET"),
+    ("/<type_>", "search", "GET"),
+    ("/<type_>/_search", "search_by_post", "POST"),
+    ("/<type_>", "create", "POST"),
+    ("/<type_>/<id_>", "update", "PUT"),
+    ("/<type_>/<id_>", "delete", "DELETE"),
+    ("", "bundle", "POST"),
+)
+"""Address below the base, view function, method."""
+
+_EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+
+class Routes:
+    """The view functions over one service; `authenticate` gives the access of the current request or raises."""
+
+    def __init__(self, service: Service, authenticate: Authenticate) -> None:
+        self._service = service
+        self._authenticate = authenticate
+        self._base = service.config.fhir_base
+        self._limit = service.config.max_body
+        self._statement = Statement(service.config)
+
+    def capabilities(self) -> Response:
+        """What this server offers (capabilities)."""
+        exchange = Exchange.of(request, self._base)
+        body, tag = self._statement.bytes_and_tag()
+        headers = {"ETag": tag, "Cache-Control": "public, max-age=60"}
+        if request.if_none_match.contains_weak(tag.removeprefix('W/"').removesuffix('"')):
+            return Response(status=304, headers=headers)
+        return exchange.answer(body, 200, headers)
+
+    def read(self, type_: str, id_: str) -> Response:
+        """Read the current version of a resource (read)."""
+        exchange, context = self._begin(type_, id_)
+        shape = exchange.shape()
+        row = context.settle(partial(read, context, type_, id_))
+        return exchange.resource(row, shape)
+
+    def vread(self, type_: str, id_: str, version_id: str) -> Response:
+        """Read one version of a resource (vread)."""
+        exchange, context = self._begin(type_, id_)
+        shape = exchange.shape()
+        row = context.settle(partial(vread, context, type_, id_, version_id))
+        return exchange.resource(row, shape)
+
+    def history(self, type_: str, id_: str) -> Response:
+        """List the versions of a resource (history-instance)."""
+        exchange, context = self._begin(type_, id_)
+        found = context.settle(partial(history, context, type_, id_, exchange.pairs))
+        return exchange.answer(history_bundle(found, self._base))
+
+    def create(self, type_: str) -> Response:
+        """Create a resource; If-None-Exist makes it conditional (create)."""
+        exchange, context = self._begin(type_)
+        exchange.refuse_parameters()
+        condition = request.headers.get("If-None-Exist")
+        body = self._resource_body()
+        written = context.settle(partial(create, context, type_, body, if_none_exist=condition))
+        return exchange.written(written)
+
+    def update(self, type_: str, id_: str) -> Response:
+        """Update a resource, or create it under an id of the client's (update)."""
+        exchange, context = self._begin(type_, id_)
+        exchange.refuse_parameters()
+        work = partial(
+            update,
+            context,
+            type_,
+            id_,
+            self._resource_body(),
+            if_match=exchange.if_match(),
+            if_none_match=exchange.if_none_match(),
+        )
+        return exchange.written(context.settle(work))
+
+    def delete(self, type_: str, id_: str) -> Response:
+        """Delete a resource (delete)."""
+        exchange, context = self._begin(type_, id_)
+        exchange.refuse_parameters()
+        return exchange.deleted(context.settle(partial(delete, context, type_, id_, if_match=exchange.if_match())))
+
+    def search(self, type_: str) -> Response:
+        """Search a resource type (search-type)."""
+        exchange, context = self._begin(type_)
+        return self._searchset(exchange, context, type_)
+
+    def search_by_post(self, type_: str) -> Response:
+        """Search a resource type by a form; parameters of the address count too (search-type)."""
+        check_form_content(request.content_type)
+        exchange, context = self._begin(type_)
+        try:
+            form = query_pairs(read_body(request, self._limit).decode("ascii"))
+        except UnicodeDecodeError as error:
+            raise BadRequest("The form cannot be read: it must be percent-encoded UTF-8.") from error
+        return self._searchset(exchange.with_pairs(form), context, type_)
+
+    def bundle(self) -> Response:
+        """Do several interactions at once (batch, transaction)."""
+        context = self._service.context(self._authenticate())
+        exchange = Exchange.of(request, self._base)
+        exchange.refuse_parameters()
+        type_, entries = read_bundle(context, self._resource_body())
+        perform = batch if type_ == "batch" else transaction
+        answers = context.settle(partial(perform, context, entries, handling=exchange.preferences.handling))
+        return exchange.answer(response_bundle(type_, answers, self._base, exchange.preferences.returns))
+
+    def not_offered(self, rest: str = "") -> Response:
+        """Refuse what FHIR defines and this server does not offer, and what nobody defines."""
+        raise refusal_of(request.method, rest)
+
+    # Steps
+
+    def _begin(self, type_: str, id_: str | None = None) -> tuple[Exchange, Context]:
+        access = self._authenticate()
+        if type_ not in SUPPORTED or (id_ is not None and not is_id(id_)):
+            raise refusal_of(request.method, type_ if id_ is None else f"{type_}/{id_}")
+        return Exchange.of(request, self._base), self._service.context(access)
+
+    def _searchset(self, exchange: Exchange, context: Context, type_: str) -> Response:
+        work = partial(search_type, context, type_, exchange.pairs, handling=exchange.preferences.handling)
+        return exchange.answer(searchset(context.settle(work), self._base))
+
+    def _resource_body(self) -> bytes:
+        check_resource_content(request.content_type)
+        return read_body(request, self._limit)
+
+
+def refusal_of(method: str, path: str) -> FhirError:
+    """The error for an address under the base that no interaction answers, in words for its shape."""
+    segments = path.strip("/").split("/")
+    type_ = segments[0]
+    if any(segment.startswith("$") for segment in segments):
+        return NotSupported(f"This server offers no operation at {path}.")
+    if path.strip("/") in {"_history", ""} or path == "_search":
+        what = {"_history": "History of the whole system", "_search": "Search across all types"}.get(path, "This")
+        if not path and method in {"GET", "HEAD"}:
+            what = "Search across all types"
+        return MethodNotAllowed(f"{what} is not offered.")
+    if type_ not in SUPPORTED:
+        return NotFound(f"{type_} is not a resource type of this server.", code="not-supported")
+    match segments[1:]:
+        case [] if method in {"PUT", "PATCH", "DELETE"}:
+            return MethodNotAllowed(
+                "Conditional update, patch and delete are not offered: name the resource by its id."
+            )
+        case ["_history"]:
+            return MethodNotAllowed("History of a type is not offered.")
+        case ["_search"]:
+            return MethodNotAllowed("Search by form is a POST.")
+        case [id_] if is_id(id_) and method == "PATCH":
+            return MethodNotAllowed("PATCH is not offered: send the whole resource by PUT with If-Match.")
+        case [id_] if not is_id(id_):
+            return BadRequest(f"Not a resource id: {id_}", code="value")
+        case [_, target, *_] if target in SUPPORTED or target == "*":
+            return NotSupported("Search of a compartment is not offered: search the type by its patient.")
+        case [_] | [_, "_history"] | [_, "_history", _]:
+            return MethodNotAllowed(f"{method} is not offered here.")
+        case _:
+            return NotFound(f"Nothing is at {path}.")
+
+
+def blueprint(service: Service, authenticate: Authenticate) -> Blueprint:
+    """The FHIR base as a blueprint."""
+    routes = Routes(service, authenticate)
+    fhir = Blueprint("fhir", __name__, url_prefix="/fhir", description="FHIR R4, RESTful API")
+    for rule, name, method in ROUTED:
+        fhir.add_url_rule(rule, name, getattr(routes, name), methods=[method])
+    fhir.add_url_rule("/", "bundle_at_root", routes.bundle, methods=["POST"])
+    for rule in ("", "/", "/<path:rest>"):
+        fhir.add_url_rule(rule, f"not_offered_{rule.count('<')}{len(rule)}", routes.not_offered, methods=_EVERY_METHOD)
+    return fhir

@@ -1,0 +1,184 @@
+"""create, update and delete (https://hl7.org/fhir/R4/http.html#create, #update, #delete)."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+
+import pytest
+
+from tests.fhirserver.rest.conftest import issues_of
+
+PATIENT = {"resourceType": "Patient", "name": [{"family": "Durand"}]}
+
+
+def test_a_created_resource_says_where_it_is(his):
+    response = his.post("Patient", PATIENT)
+    assert response.status_code == 201
+    location = response.headers["Location"]
+    assert location == f"http://fhir.example/fhir/Patient/{response.json['id']}/_history/1"
+    assert response.headers["ETag"] == 'W/"1"'
+    assert his.get(location.removeprefix("http://fhir.example/fhir")).status_code == 200
+
+
+def test_the_id_in_the_body_of_a_create_is_not_taken(his):
+    assert his.post("Patient", PATIENT | {"id": "mine"}).json["id"] != "mine"
+
+
+@pytest.mark.parametrize(
+    ("prefer", "type_"),
+    [("return=representation", "Patient"), ("return=OperationOutcome", "OperationOutcome"), ("return=minimal", None)],
+)
+def test_prefer_says_what_comes_back(his, prefer, type_):
+    response = his.post("Patient", PATIENT, Prefer=prefer)
+    assert response.status_code == 201
+    assert (response.json["resourceType"] if response.data else None) == type_
+
+
+def test_a_professional_writes_nothing(doctor):
+    response = doctor.post("Patient", PATIENT)
+    assert response.status_code == 403
+    assert issues_of(response)[0]["code"] == "forbidden"
+
+
+def test_a_token_without_the_scope_is_refused_before_anything_is_read(caller, his):
+    reader = caller("Client/reader", organization="Organization/e1", scope="system/*.rs")
+    assert reader.post("Patient", PATIENT).status_code == 403
+
+
+def test_a_condition_that_nothing_meets_creates_and_the_same_again_finds_it(his):
+    number = uuid.uuid4().hex
+    body = PATIENT | {"identifier": [{"system": "urn:s", "value": number}]}
+    first = his.post("Patient", body, If_None_Exist=f"identifier=urn:s|{number}")
+    second = his.post("Patient", body, If_None_Exist=f"identifier=urn:s|{number}")
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json["id"] == second.json["id"]
+    assert second.headers["Location"] == first.headers["Location"]
+
+
+def test_a_condition_that_several_meet_fails(his):
+    number = uuid.uuid4().hex
+    body = PATIENT | {"identifier": [{"system": "urn:s", "value": number}]}
+    his.make(body)
+    his.make(body)
+    response = his.post("Patient", body, If_None_Exist=f"identifier=urn:s|{number}")
+    assert response.status_code == 412
+    assert issues_of(response)[0]["code"] == "multiple-matches"
+
+
+@pytest.mark.parametrize("condition", ["", "_count=1", "nosuch=1", "identifier:in=x"])
+def test_a_condition_that_says_nothing_or_cannot_be_understood_is_refused(his, condition):
+    assert his.post("Patient", PATIENT, If_None_Exist=condition).status_code == 400
+
+
+def test_parallel_conditional_creates_make_one_resource(his):
+    number = uuid.uuid4().hex
+    body = PATIENT | {"identifier": [{"system": "urn:s", "value": number}]}
+    statuses: list[int] = []
+
+    def create():
+        statuses.append(his.post("Patient", body, If_None_Exist=f"identifier=urn:s|{number}").status_code)
+
+    threads = [threading.Thread(target=create) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [200] * 5 + [201]
+    assert his.get(f"Patient?identifier=urn:s|{number}").json["total"] == 1
+
+
+def test_an_update_makes_the_next_version(his, patient):
+    response = his.put(patient, his.get(patient).json | {"birthDate": "1999"})
+    assert response.status_code == 200
+    assert response.headers["ETag"] == 'W/"2"'
+    assert response.headers["Content-Location"].endswith("/_history/2")
+
+
+def test_a_system_may_choose_an_id(his):
+    id_ = uuid.uuid4().hex
+    assert his.put(f"Patient/{id_}", PATIENT | {"id": id_}).status_code == 201
+    assert his.put(f"Patient/{id_}", PATIENT | {"id": id_, "gender": "female"}).status_code == 200
+
+
+@pytest.mark.parametrize("body", [PATIENT, PATIENT | {"id": "another"}])
+def test_an_update_whose_body_has_not_the_id_of_its_address_is_refused(his, patient, body):
+    response = his.put(patient, body)
+    assert response.status_code == 400
+    assert issues_of(response)[0]["expression"] == ["id"]
+
+
+def test_another_establishment_can_neither_see_nor_change_the_record(other_his, his, patient):
+    assert other_his.put(patient, his.get(patient).json | {"birthDate": "1999"}).status_code == 404
+    assert other_his.delete(patient).status_code == 404
+    assert his.get(patient).json["birthDate"] == "1980-02-03"
+
+
+@pytest.mark.parametrize("tag", ['W/"1"', "*", 'W/"8", W/"1"', '"1"'])
+def test_an_update_bound_to_the_present_version_succeeds(his, patient, tag):
+    assert his.put(patient, his.get(patient).json | {"birthDate": "1999"}, If_Match=tag).status_code == 200
+
+
+@pytest.mark.parametrize("tag", ['W/"2"', 'W/"x"', 'W/"8", W/"9"'])
+def test_an_update_bound_to_another_version_fails(his, patient, tag):
+    response = his.put(patient, his.get(patient).json | {"birthDate": "1999"}, If_Match=tag)
+    assert response.status_code == 412
+    assert issues_of(response)[0]["code"] == "conflict"
+    assert his.get(patient).headers["ETag"] == 'W/"1"'
+
+
+def test_an_update_of_what_must_exist_fails_where_nothing_does(his):
+    assert his.put("Patient/none", PATIENT | {"id": "none"}, If_Match="*").status_code == 412
+
+
+def test_an_update_that_must_create_fails_where_something_exists(his, patient):
+    assert his.put(patient, his.get(patient).json | {"birthDate": "1999"}, If_None_Match="*").status_code == 412
+    id_ = uuid.uuid4().hex
+    assert his.put(f"Patient/{id_}", PATIENT | {"id": id_}, If_None_Match="*").status_code == 201
+
+
+def test_a_delete_leaves_a_version_that_says_so(his, patient):
+    response = his.delete(patient)
+    assert response.status_code == 204
+    assert response.headers["ETag"] == 'W/"2"'
+    assert his.get(patient).status_code == 410
+    assert his.get(f"{patient}/_history/1").status_code == 200
+    assert his.get(f"{patient}/_history/2").status_code == 410
+
+
+def test_a_delete_may_be_done_again(his, patient):
+    his.delete(patient)
+    assert his.delete(patient).status_code == 204
+    assert his.delete("Patient/never").status_code == 204
+
+
+def test_a_delete_bound_to_another_version_fails(his, patient):
+    assert his.delete(patient, If_Match='W/"5"').status_code == 412
+    assert his.get(patient).status_code == 200
+    assert his.delete(patient, If_Match='W/"1"').status_code == 204
+
+
+def test_a_delete_may_answer_with_an_outcome(his, patient):
+    response = his.delete(patient, Prefer="return=OperationOutcome")
+    assert response.status_code == 200
+    assert issues_of(response)[0]["severity"] == "information"
+
+
+def test_every_write_is_audited(his, audit_of):
+    made = his.make(PATIENT)
+    path = f"Patient/{made['id']}"
+    his.put(path, made | {"gender": "male"})
+    his.delete(path)
+    actions = [event["action"] for event in audit_of() if path in str(event["entity"])]
+    assert actions == ["C", "U", "D"]
+
+
+def test_a_conditional_reference_outside_a_transaction_is_refused(his):
+    study = {
+        "resourceType": "ImagingStudy",
+        "status": "available",
+        "subject": {"reference": "Patient?identifier=urn:s|1"},
+    }
+    response = his.post("ImagingStudy", study)
+    assert response.status_code == 422
+    assert "transaction" in issues_of(response)[0]["diagnostics"]
