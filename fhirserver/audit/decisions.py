@@ -20,7 +20,7 @@ from fhirserver.store.rows import Row
 
 def refusal_events(access: Access, noted: Noted) -> list[Event]:
     """A request was refused, by its token or by the rules; nothing for a decision that permits."""
-    if noted.decision.effect == "permit":
+    if noted.decision.is_permit:
         return []
     return _decided(access, noted.interaction, noted.type, noted.id, dict.fromkeys(noted.patients, ()), noted.decision)
 
@@ -34,8 +34,13 @@ def consent_events(access: Access, interaction: str, row: Row, decision: Decisio
 
 
 def consents(decision: Decision) -> list[str]:
-    """The Consents, each with its version, on which a decision rests."""
-    sources = (source for reason in decision.reasons for source in reason.sources)
+    """The Consents, each with its version, on which a decision rests; not those that spoke against it."""
+    sources = (
+        source
+        for reason in decision.reasons
+        if reason.code.startswith("permit-") == decision.is_permit
+        for source in reason.sources
+    )
     return list(dict.fromkeys(source for source in sources if source.startswith("Consent/")))
 
 
@@ -76,13 +81,12 @@ def _is_complete(caller: Caller) -> bool:
 
 
 def _shape(decision: Decision, *, is_by_consent: bool, is_complete: bool) -> Shape:
-    is_permit = decision.effect == "permit"
     profiles = (codes.profile("AuthZconsent"),) if is_by_consent and is_complete else ()
     return Shape(
         frozen(codes.SECURITY_ALERT),
         "E",
         (frozen(codes.AUTHZ_CONSENT if is_by_consent else codes.AUTHZ_ROLE),),
-        outcome=codes.SUCCESS if is_permit else codes.SERIOUS_FAILURE,
+        outcome=codes.SUCCESS if decision.is_permit else codes.SERIOUS_FAILURE,
         reason=decision.code,
         profiles=(*profiles, codes.OAUTH_MINIMAL),
     )

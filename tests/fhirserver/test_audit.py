@@ -449,6 +449,16 @@ def test_a_refusal_by_consents_names_them_all_and_its_code() -> None:
     assert named == ["Consent/b2/_history/1", "Consent/b3/_history/5"]
 
 
+def test_a_consent_that_spoke_for_the_other_effect_is_not_told() -> None:
+    grant = Reason(code="permit-grant", rule="grant", sources=("Consent/b1/_history/2",))
+    blocked = Reason(code="blocked-professional", rule="blocked-professional", sources=("Consent/b2/_history/1",))
+    refused = Decision("deny", "blocked-professional", NOW, "absent", (grant, blocked))
+
+    (event,) = audit.refusal_events(access(), noted(refused))
+
+    assert [entity["what"]["reference"] for entity in entities(event, "Consent")] == ["Consent/b2/_history/1"]
+
+
 def test_a_refusal_by_consent_has_only_the_entities_its_profile_admits() -> None:
     (event,) = audit.refusal_events(access(), noted(REFUSED_BY_CONSENT))
 
