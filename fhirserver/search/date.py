@@ -84,6 +84,7 @@ def _start(match: re.Match[str], zone: tzinfo) -> datetime:
     return start + timedelta(seconds=1) if leap else start
 
 
+@lru_cache(maxsize=256)
 def _zone(offset: str | None, zone: tzinfo) -> tzinfo:
     if offset is None:
         return zone

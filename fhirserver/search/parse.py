@@ -8,7 +8,7 @@ demands.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Protocol
@@ -16,7 +16,7 @@ from typing import Protocol
 from fhirserver.errors import BadRequest, NotSupported, TooCostly
 from fhirserver.search import composite, date, number, quantity, reference, string, token, uri
 from fhirserver.search.escape import split
-from fhirserver.search.expression import Always, Expression, Interval, Not, StartsWith, all_of, any_of
+from fhirserver.search.expression import Always, Any, Expression, Interval, Not, StartsWith, all_of, any_of
 from fhirserver.search.query import Handling, Include, Pair, Query
 from fhirserver.search.result_parameters import REPEATABLE, RESULT_PARAMETERS, UnknownName, Wanted
 from fhirserver.search.stored import SEPARATOR, Context
@@ -25,7 +25,7 @@ from resources.declaration import Declaration, SearchParameter
 __all__ = ["Include", "Query", "parse"]
 
 MOST_PAIRS = 200
-MOST_VALUES = 2000
+MOST_COMPARISONS = 5000
 """What one search may ask, so that no single request can occupy the database."""
 
 _NOT_OFFERED = frozenset({"_content", "_filter", "_has", "_list", "_query", "_text", "_type"})
@@ -66,7 +66,7 @@ class _Reading:
     criteria: list[Expression] = field(default_factory=list)
     used: list[Pair] = field(default_factory=list)
     ignored: list[Pair] = field(default_factory=list)
-    values: int = 0
+    comparisons: int = 0
 
 
 def parse(
@@ -156,12 +156,21 @@ def _criterion(name: str, modifier: str | None, value: str, reading: _Reading) -
     texts = split(value, ",")
     if not all(texts):
         raise BadRequest(f"{name}: one of the values separated by commas is empty", expression=name)
-    reading.values += len(texts)
-    if reading.values > MOST_VALUES:
-        raise TooCostly(f"a search has at most {MOST_VALUES} values", expression=name)
-    compare = _TYPES[parameter.type].expression
-    found = any_of(compare(parameter, modifier, text, reading.context) for text in texts)
+    found = any_of(_alternatives(parameter, modifier, texts, reading))
     return Not(found) if modifier == "not" else found
+
+
+def _alternatives(
+    parameter: SearchParameter, modifier: str | None, texts: list[str], reading: _Reading
+) -> Iterator[Expression]:
+    """The comparison of each value; an id without a type is one comparison for each type that it may have."""
+    compare = _TYPES[parameter.type].expression
+    for text in texts:
+        found = compare(parameter, modifier, text, reading.context)
+        reading.comparisons += len(found.parts) if isinstance(found, Any) else 1
+        if reading.comparisons > MOST_COMPARISONS:
+            raise TooCostly(f"a search makes at most {MOST_COMPARISONS} comparisons", expression=parameter.name)
+        yield found
 
 
 def _declared(name: str, modifier: str | None, declaration: Declaration) -> SearchParameter:

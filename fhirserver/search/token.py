@@ -131,16 +131,13 @@ def expression(parameter: SearchParameter, modifier: str | None, value: str, _co
 def compare(name: str, value: str) -> Expression:
     """The comparison of a token with the atoms under a name."""
     system, code = parts(name, value)
-    if system is None:
-        return any_of((*(Equals(name + SEPARATOR + form) for form in forms(system, code)), *_folded(name, code)))
+    if system is None and name != "_id":  # an id has no system, and is "always case sensitive"
+        return any_of(
+            (*(Equals(name + SEPARATOR + form) for form in forms(None, code)), Equals(_fold_atom(name, code)))
+        )
     if code:
-        return Equals(name + SEPARATOR + forms(system, code)[0])
-    return StartsWith(f"{name}{SEPARATOR}{token_part(system)}|")
-
-
-def _folded(name: str, code: str) -> tuple[Expression, ...]:
-    """The comparison with strings and contact points; `_id` is "always case sensitive"."""
-    return () if name == "_id" else (Equals(_fold_atom(name, code)),)
+        return Equals(name + SEPARATOR + forms(system or "", code)[0])
+    return StartsWith(f"{name}{SEPARATOR}{token_part(system or '')}|")
 
 
 def forms(system: str | None, code: str) -> tuple[str, ...]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fhirserver.errors import BadRequest
+from fhirserver.errors import BadRequest, TooCostly
 from fhirserver.search.escape import unescape
 from fhirserver.search.expression import Equals, Expression, StartsWith, any_of
 from fhirserver.search.stored import SEPARATOR, Collector, Context, Extracted
 from resources.declaration import SearchParameter
 
 MODIFIERS = frozenset({"above", "below"})
+
+_DEEPEST = 40
 
 
 def add(name: str, extracted: Iterable[Extracted], into: Collector) -> None:
@@ -37,6 +39,8 @@ def expression(parameter: SearchParameter, modifier: str | None, value: str, _co
     if not scheme or not slashes:
         raise BadRequest(f"{name}:{modifier} asks for a URL with a path, not for '{uri}'", expression=name)
     stem = uri.rstrip("/")
+    if stem.count("/") > _DEEPEST:
+        raise TooCostly(f"{name}:{modifier} asks for a URL with at most {_DEEPEST} slashes", expression=name)
     if modifier == "below":
         return any_of((Equals(name + SEPARATOR + stem), StartsWith(f"{name}{SEPARATOR}{stem}/")))
     return any_of(Equals(name + SEPARATOR + form) for form in _above(stem))

@@ -34,6 +34,10 @@ def test_a_uri_matches_whole_or_by_path(matches, asked, stored, expected):
     assert matches(value_set(stored), asked) is expected
 
 
+def test_a_url_of_unreasonable_depth_is_refused(refusal):
+    assert refusal("ValueSet", f"url:above=http://a{'/b' * 100}").code == "too-costly"
+
+
 @pytest.mark.parametrize("modifier", ["above", "below"])
 def test_a_urn_has_no_path_and_is_refused(refusal, modifier):
     error = refusal("ValueSet", f"url:{modifier}=urn:oid:1.2.3")
