@@ -241,8 +241,8 @@ class Visit:
         if depth > self.max_depth:
             self.report("structure", where, TOO_DEEP)
             return
-        if len(node) == 1 and "id" in node:
-            self.report("invariant", where, f"{published_texts()['ele-1']} (ele-1)")
+        if _has_only_id(node) and plan.name != "Element":
+            self.empty(where)
         for name, wanted in plan.required:
             if wanted.isdisjoint(node):
                 self.report("required", where, f"{plan.name}.{name} is required")
@@ -257,6 +257,8 @@ class Visit:
                 other = chosen.setdefault(member.choice, name)
                 if other != name:
                     self.report("structure", where, _two_choices(member.choice, other, name))
+            if name[0] == "_" and name[1:] not in node and _has_only_id(value):
+                self.empty((where, member.path, None))
             if isinstance(value, list):
                 self.entries(node, name, value, member, where, depth)
             elif member.is_complex:
@@ -317,6 +319,12 @@ class Visit:
         for index, (entry, sibling) in enumerate(zip(values, other, strict=True)):
             if entry is None and sibling is None:
                 self.report("structure", (where[0], where[1], index), "null stands for nothing here")
+            elif name[0] == "_" and sibling is None and _has_only_id(entry):
+                self.empty((where[0], where[1], index))
+
+    def empty(self, where: Where) -> None:
+        """An element has neither value nor children: an id alone says nothing, except beside a primitive's value."""
+        self.report("invariant", where, f"{published_texts()['ele-1']} (ele-1)")
 
     def reference(self, node: Any, targets: frozenset[str], where: Where) -> None:
         """The syntax of a Reference, the type it may point to, and that a local one has its contained resource."""
@@ -340,6 +348,10 @@ class Visit:
             self.report("value", where, f"A reference to {target} may not stand here; allowed: {allowed}")
         if isinstance(stated, str) and stated != target:
             self.report("value", where, f"The reference says that it is to {stated} and points to {target}")
+
+
+def _has_only_id(node: Any) -> bool:
+    return isinstance(node, dict) and len(node) == 1 and "id" in node
 
 
 def _local_references(node: Any) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Rows of the table of invariants, and the rules that most of them are made of.
 
-A rule is given the structure it is about and makes a predicate, so that a choice element (``value[x]``) is resolved once
-to the JSON names it may have. An element exists, as in FHIRPath, when it has a value or, for a primitive, extensions
-(``_x``).
+A rule is given the structure it is about and makes a predicate, so that a choice element (``value[x]``) is resolved
+once to the JSON names it may have. An element exists, as in FHIRPath, when it has a value or, for a primitive,
+extensions (``_x``).
 """
 
 from __future__ import annotations
