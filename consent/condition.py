@@ -411,7 +411,7 @@ def _needed(join: _Join, parts: list[Condition]) -> list[Condition]:
     kept = list(parts)
     for part in parts:
         rest = [each for each in kept if each is not part]
-        if any(_implies(each, part) if join is AllOf else _implies(part, each) for each in rest):
+        if _implies(AllOf(*rest), part) if join is AllOf else _implies(part, AnyOf(*rest)):
             kept = rest
     return kept
 
@@ -425,6 +425,8 @@ def _implies(narrow: Condition, wide: Condition) -> bool:
             return path == other and value in values
         case In(path, few), In(other, many):
             return path == other and few <= many
+        case (Some(path, inner), Some(other, outer)) | (Every(path, inner), Every(other, outer)):
+            return path == other and _implies(inner, outer)
         case AnyOf(conditions), _:
             return all(_implies(each, wide) for each in conditions)
         case _, AllOf(conditions):
