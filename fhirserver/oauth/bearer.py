@@ -83,14 +83,25 @@ class Bearer:
         except InvalidAccessTokenError as error:
             self._note_refusal(request, now, str(error))
             raise Unauthenticated(str(error), headers=_challenge(error)) from error
+        access = self._access(verified, now, request_id(request))
+        access.transport = _transport(request)
+        access.client_address = request.remote_addr
+        return access
+
+    def access_of(self, claims: Claims, now: datetime, name: str) -> Access:
+        """The access that a token with these claims would give; `name` stands for the id of a request.
+
+        Raises InvalidAccessTokenError for claims that no token of this server has.
+        """
+        return self._access(self._amounting_to(claims, now), now, name)
+
+    def _access(self, verified: _Verified, now: datetime, name: str) -> Access:
         return Access(
             verified.system or self._person(verified, now),
             verified.claims.purpose or DEFAULT_PURPOSE[verified.kind],
             now,
-            request_id(request),
+            name,
             token_id=verified.claims.token_id,
-            transport=_transport(request),
-            client_address=request.remote_addr,
             policy=self._policy,
         )
 
@@ -118,6 +129,9 @@ class Bearer:
         claims = self.verifier.verify(token)
         if documents.is_revoked(claims.token_id):
             raise InvalidAccessTokenError("The token was revoked.")
+        return self._amounting_to(claims, now)
+
+    def _amounting_to(self, claims: Claims, now: datetime) -> _Verified:
         fresh_until = time.monotonic() + self._cache_seconds
         return self._of_person(claims, fresh_until) if claims.person else self._of_system(claims, now, fresh_until)
 

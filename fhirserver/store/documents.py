@@ -20,6 +20,28 @@ from mongoengine import (
     NotUniqueError,
     StringField,
 )
+from mongoengine.errors import ValidationError as InvalidRecordError
+from pymongo.errors import PyMongoError as DatabaseError
+
+# The two errors are here so that the layers above, which do not know MongoDB, can catch them.
+__all__ = [
+    "CATEGORIES",
+    "Client",
+    "DatabaseError",
+    "InvalidRecordError",
+    "add_client",
+    "add_signing_key",
+    "create_indexes",
+    "get_client",
+    "is_revoked",
+    "known_base",
+    "list_clients",
+    "remember_base",
+    "remove_client",
+    "revoke_token",
+    "signing_keys",
+    "use_assertion",
+]
 
 CATEGORIES = ("care", "payer", "employer", "operator")
 """What a client is to the region: a care establishment, a payer, an employer, or the region's own operator."""
@@ -141,7 +163,7 @@ def add_client(
 ) -> Client:
     """Register a client. `replace` overwrites one of the same id, which is how keys and scopes are changed.
 
-    Raises ValueError where the id is taken, and mongoengine.ValidationError where a value has not its form.
+    Raises ValueError where the id is taken, and InvalidRecordError where a value has not its form.
     """
     client = Client(
         client_id=client_id,

@@ -1,0 +1,652 @@
+"""The command line: run the server, register clients, make tokens, explain decisions, verify the audit.
+
+Commands print their answer on standard output and everything else on standard error. Exit status: 0 done; 1 the answer
+is bad news (a broken audit chain, a story that went another way); 2 the command was not understood; 3 the server or
+its database cannot be had; 4 what was named does not exist.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import getpass
+import json
+import multiprocessing
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from fhirserver import __version__
+from fhirserver.config import Config
+from fhirserver.errors import FhirError, NotFound, Unavailable
+
+# Commands load the store, Authlib and the rest when they run: `version` and `--help` answer at once.
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from fhirserver.oauth.access_token import Claims
+    from fhirserver.oauth.keys import SigningKeys
+    from fhirserver.store.database import Database
+
+BAD_NEWS, NOT_UNDERSTOOD, CANNOT_BE_HAD, UNKNOWN = 1, 2, 3, 4
+
+_READY_TIMEOUT = 60.0
+_POLL_INTERVAL = 0.05
+_WORKER_STOP_TIMEOUT = 15  # seconds for requests under way
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+# What a person's token covers when nothing else is asked for; what it opens is decided by consent.
+_DEFAULT_SCOPES = {
+    "Practitioner": "user/*.rs",
+    "Patient": "patient/*.rs patient/Consent.cruds",
+    "RelatedPerson": "user/*.rs user/Consent.cruds",
+}
+_PERSON = re.compile(rf"({'|'.join(_DEFAULT_SCOPES)})/[A-Za-z0-9.-]{{1,64}}")
+_ORGANIZATION = re.compile(r"Organization/[A-Za-z0-9.-]{1,64}")
+_RESOURCE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
+_PURPOSE = re.compile(r"[A-Z]{3,20}")
+
+app = typer.Typer(
+    name="fhirserver",
+    help="FHIR R4 and DICOMweb server for sharing medical imaging in a region.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+client_app = typer.Typer(help="The systems of establishments, which obtain tokens by a key.", no_args_is_help=True)
+app.add_typer(client_app, name="client")
+
+told = Console(stderr=True, highlight=False)
+
+DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder. [env: FHIRSERVER_DATA]")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
+AsOption = Annotated[
+    str,
+    typer.Option("--as", help="Practitioner/ID, Patient/ID, RelatedPerson/ID or client:ID.", metavar="WHO"),
+]
+OrganizationOption = Annotated[
+    str | None, typer.Option(help="Organization/ID for whom the person acts.", metavar="Organization/ID")
+]
+PurposeOption = Annotated[str | None, typer.Option(help="Purpose of use, a v3-ActReason code such as TREAT.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+# -------------------------------------------------------------------------------------------------------------- serve
+
+
+@app.command()
+def serve(
+    data: DataOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [env: FHIRSERVER_HOST]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. [env: FHIRSERVER_PORT]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. [env: FHIRSERVER_WORKERS]")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Fill an empty server with the demo region.")] = False,
+) -> None:
+    """Run the server until Ctrl-C, with a MongoDB of its own unless FHIRSERVER_MONGODB_URI names one."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a stop while starting is a clean one too
+    config = _config(data=data, host=host, port=port, workers=workers)
+    with _errors_told():
+        _check_address(config)
+        try:
+            with _serving_database(config) as served:
+                is_empty = _prepare(served, exclusive=not config.mongodb_uri)
+                os.environ.update(_environment(served))
+                threading.Thread(target=_announce, args=(served, demo, is_empty), daemon=True).start()
+                _run_workers(served)
+        except KeyboardInterrupt:
+            told.print("Stopped before it was ready.")
+
+
+def worker() -> Flask:
+    """The application of one worker process, which ends with the process that started it.
+
+    A main process that is killed outright cannot stop its workers; left alone, they would keep the port.
+    """
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise SystemExit("the main process has ended")
+    from fhirserver.app import application
+
+    return application()
+
+
+def _run_workers(config: Config) -> None:
+    from granian import Granian
+    from granian.constants import Interfaces
+    from granian.log import LogLevels
+
+    # A fork would copy the threads' locks and the lock on the data folder.
+    multiprocessing.set_start_method("spawn", force=True)
+    Granian(
+        "fhirserver.cli:worker",
+        address=config.host,
+        port=config.port,
+        interface=Interfaces.WSGI,
+        workers=config.workers,
+        blocking_threads=config.threads,
+        factory=True,
+        websockets=False,
+        log_level=LogLevels.error,
+        respawn_failed_workers=True,
+        workers_kill_timeout=_WORKER_STOP_TIMEOUT,
+    ).serve()
+
+
+@contextmanager
+def _serving_database(config: Config) -> Iterator[Config]:
+    if config.mongodb_uri:
+        yield config
+        return
+    from fhirserver.store.embedded import EmbeddedMongo
+
+    with EmbeddedMongo(config.data, snapshot_window=config.page_lifetime) as mongo:
+        yield replace(config, mongodb_uri=mongo.uri)
+
+
+def _prepare(config: Config, *, exclusive: bool) -> bool:
+    """Indexes, keys, and what a crash left behind. Returns whether there is no resource yet."""
+    from fhirserver.oauth.keys import SigningKeys
+    from fhirserver.store import documents
+    from fhirserver.store.audit_log import AuditLog
+    from fhirserver.store.database import connect
+    from fhirserver.store.indexes import create_indexes
+    from fhirserver.store.objects import Objects
+
+    database = connect(config.mongodb_uri, config)
+    try:
+        create_indexes(database)
+        documents.create_indexes()
+        documents.remember_base(config.base)
+        SigningKeys.load()
+        log = AuditLog(database, _checkpoint(config))
+        recovered = log.adopt(exclusive=exclusive)
+        log.close()
+
+        def kept(keys: Sequence[str]) -> list[str]:
+            return list(database.instances.distinct("object", {"object": {"$in": list(keys)}}))
+
+        swept = Objects(config).sweep(kept)
+        if recovered or swept:
+            told.print(f"Recovered from an unclean stop: {recovered} audit events sealed, {swept} objects removed.")
+        return database.resources.estimated_document_count() == 0
+    finally:
+        database.close()
+
+
+def _announce(config: Config, is_demo: bool, is_empty: bool) -> None:
+    """Once the server is ready: its addresses, and with --demo the region, who is in it, and what to try."""
+    host = "127.0.0.1" if config.host in {"0.0.0.0", "::"} else config.host  # noqa: S104 - compared, not bound
+    local = f"http://{host}:{config.port}"
+    if not _becomes_ready(local):
+        told.print("[red]The server is not ready after a minute; its log says why.")
+        return
+    out = Console(highlight=False)
+    table = Table(show_header=False, box=None)
+    for name, address in (
+        ("FHIR", config.fhir_base),
+        ("DICOMweb", config.dicomweb_base),
+        ("OAuth", f"{config.base}/oauth"),
+        ("Health", f"{config.base}/healthz, {config.base}/readyz"),
+    ):
+        table.add_row(name, address)
+    out.print(table)
+    if is_demo:
+        _show_demo(local, config, out, is_empty)
+    out.print("Ready. Ctrl-C stops everything.")
+
+
+def _show_demo(local: str, config: Config, out: Console, is_empty: bool) -> None:
+    from fhirserver import demo
+
+    try:
+        if is_empty:
+            demo.build(local, config.data, out)
+        out.print(demo.who_may_what())
+        for command in demo.three_commands(config.base, config.data):
+            out.print(command, soft_wrap=True)
+    except Exception as error:  # noqa: BLE001 - the server runs and must go on; the demo is what failed
+        told.print(f"[red]The demo region is not complete:[/red] {error}", soft_wrap=True)
+
+
+def _becomes_ready(base: str) -> bool:
+    deadline = time.monotonic() + _READY_TIMEOUT
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{base}/readyz", timeout=5):  # noqa: S310 - our own http address
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(_POLL_INTERVAL)
+    return False
+
+
+def _check_address(config: Config) -> None:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.host, config.port))
+        except OSError as error:
+            _fail(CANNOT_BE_HAD, f"cannot listen on {config.host} port {config.port}: {error.strerror}")
+
+
+def _environment(config: Config) -> dict[str, str]:
+    """The settings as the workers read them."""
+    values = {setting.metadata["variable"]: str(getattr(config, setting.name)) for setting in fields(config)}
+    return {**values, "FHIRSERVER_DATA": str(config.data.absolute())}
+
+
+# -------------------------------------------------------------------------------------------------------------- token
+
+
+@app.command()
+def token(
+    who: AsOption,
+    organization: OrganizationOption = None,
+    purpose: PurposeOption = None,
+    scope: Annotated[str | None, typer.Option(help="SMART scopes; by default what suits the person.")] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print an access token that is good for five minutes, for tests and support. It is audited."""
+    with _opened(data) as opened:
+        from fhirserver.oauth import access_token
+
+        claims = _claims(who, organization, purpose, scope)
+        now = datetime.now(UTC)
+        text, issued = access_token.issue(opened.keys, opened.config, claims, now)
+        opened.note("token", who, {"scope": issued.scope, "jti": issued.token_id})
+        if as_json:
+            answer = {
+                "access_token": text,
+                "token_type": "Bearer",
+                "expires_in": issued.expires - int(now.timestamp()),
+                "scope": issued.scope,
+            }
+            print(json.dumps(answer))
+        else:
+            print(text)
+
+
+def _claims(who: str, organization: str | None, purpose: str | None, scope: str | None) -> Claims:
+    """What a token for WHO says. Ends the command where WHO or an option is not of its form."""
+    from fhirserver.oauth.access_token import Claims
+    from fhirserver.oauth.bearer import COMMAND_LINE
+    from fhirserver.oauth.scopes import unknown
+
+    if purpose is not None and not _PURPOSE.fullmatch(purpose):
+        _fail(NOT_UNDERSTOOD, f"{purpose} is not a v3-ActReason code")
+    if organization is not None and not _ORGANIZATION.fullmatch(organization):
+        _fail(NOT_UNDERSTOOD, f"{organization} is not of the form Organization/ID")
+    if scope is not None and (words := unknown(scope)):
+        _fail(NOT_UNDERSTOOD, f"not a scope that this server grants: {' '.join(words)}")
+    if who.startswith("client:"):
+        if organization is not None:
+            _fail(NOT_UNDERSTOOD, "a client acts for the organization that it is registered with")
+        return _client_claims(who.removeprefix("client:"), purpose, scope)
+    if not (person := _PERSON.fullmatch(who)):
+        _fail(NOT_UNDERSTOOD, f"{who} is not Practitioner/ID, Patient/ID, RelatedPerson/ID or client:ID")
+    type_, _, id_ = who.partition("/")
+    return Claims(
+        subject=who,
+        client_id=COMMAND_LINE,
+        scope=scope or _DEFAULT_SCOPES[person[1]],
+        purpose=purpose,
+        organization=organization,
+        person=who,
+        patient=id_ if type_ == "Patient" else None,
+    )
+
+
+def _client_claims(client_id: str, purpose: str | None, scope: str | None) -> Claims:
+    from fhirserver.oauth.client_assertion import RegisteredClient
+    from fhirserver.oauth.token import claims_of
+
+    client = RegisteredClient.of(client_id)
+    if client is None:
+        _fail(UNKNOWN, f"no client {client_id} is registered")
+    granted = client.get_allowed_scope(scope)
+    if not granted:
+        _fail(NOT_UNDERSTOOD, f"client {client_id} is not registered for {scope}")
+    return claims_of(client, granted, purpose=purpose)
+
+
+# ------------------------------------------------------------------------------------------------------------- client
+
+
+@client_app.command("add")
+def client_add(
+    client_id: Annotated[str, typer.Option("--id", help="Its client id.")],
+    name: Annotated[str, typer.Option(help="What people call it.")],
+    organization: Annotated[str | None, typer.Option(help="The establishment it acts for, Organization/ID.")] = None,
+    category: Annotated[str, typer.Option(help="care, payer, employer or operator.")] = "care",
+    jwks: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Its public keys, a JWKS.")] = None,
+    public_key: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Its public key, PEM: RSA or P-384.")
+    ] = None,
+    scope: Annotated[str, typer.Option(help="The most it may ask for.")] = "system/*.cruds",
+    patient_id_system: Annotated[
+        str | None, typer.Option(help="Identifier system of the patient numbers in what it sends.")
+    ] = None,
+    replace_: Annotated[bool, typer.Option("--replace", help="Overwrite a client of this id.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Register a system of an establishment by its public key."""
+    with _opened(data) as opened:
+        from fhirserver.oauth.scopes import unknown
+        from fhirserver.store import documents
+
+        keys = _key_set(jwks, public_key)
+        if words := unknown(scope):
+            _fail(NOT_UNDERSTOOD, f"not a scope that this server grants: {' '.join(words)}")
+        if (category == "operator") == (organization is not None):
+            _fail(NOT_UNDERSTOOD, "a client acts for one --organization; an operator for none")
+        try:
+            documents.add_client(
+                client_id,
+                name=name,
+                category=category,
+                organization=organization,
+                jwks=keys,
+                scopes=scope,
+                patient_id_system=patient_id_system,
+                replace=replace_,
+            )
+        except documents.InvalidRecordError as error:
+            _fail(NOT_UNDERSTOOD, f"the client cannot be registered: {error}")
+        except ValueError as error:
+            _fail(BAD_NEWS, f"{error}; --replace overwrites it")
+        opened.note("client-add", f"client:{client_id}", {"organization": organization or "", "category": category})
+        told.print(f"Client {client_id} is registered with {', '.join(key['kid'] for key in keys['keys'])}.")
+
+
+@client_app.command("list")
+def client_list(
+    data: DataOption = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Removed clients too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the registered systems."""
+    with _opened(data):
+        from fhirserver.store import documents
+
+        clients = [client for client in documents.list_clients() if client.active or everyone]
+        names = ("client_id", "name", "organization", "category", "scopes", "patient_id_system", "active")
+        if as_json:
+            print(json.dumps([{name: getattr(client, name) for name in names} for client in clients]))
+            return
+        table = Table(*(name.replace("_", " ") for name in names))
+        for client in clients:
+            table.add_row(*(str(getattr(client, name) or "") for name in names))
+        Console().print(table)
+
+
+@client_app.command("remove")
+def client_remove(client_id: Annotated[str, typer.Argument(metavar="ID")], data: DataOption = None) -> None:
+    """Remove a system: it obtains no more tokens, and those it has end within seconds."""
+    with _opened(data) as opened:
+        from fhirserver.store import documents
+
+        if not documents.remove_client(client_id):
+            _fail(UNKNOWN, f"no client {client_id} is registered")
+        opened.note("client-remove", f"client:{client_id}", {})
+        told.print(f"Client {client_id} is removed.")
+
+
+def _key_set(jwks: Path | None, public_key: Path | None) -> dict[str, Any]:
+    from fhirserver.oauth.keys import ClientKeyError, client_key_set, client_key_set_of_pem
+
+    if (jwks is None) == (public_key is None):
+        _fail(NOT_UNDERSTOOD, "give the public keys by one of --jwks and --public-key")
+    try:
+        if jwks is not None:
+            return client_key_set(json.loads(jwks.read_bytes()))
+        return client_key_set_of_pem(public_key.read_bytes() if public_key else b"")
+    except ClientKeyError as error:
+        _fail(NOT_UNDERSTOOD, str(error))
+    except (ValueError, AttributeError):
+        _fail(NOT_UNDERSTOOD, f"{jwks} is not a JSON Web Key Set")
+
+
+# ------------------------------------------------------------------------------------------------------------ explain
+
+
+@app.command("explain-decision")
+def explain_decision(
+    resource: Annotated[str, typer.Argument(metavar="TYPE/ID")],
+    who: AsOption,
+    interaction: Annotated[str, typer.Option(help="read, search, update, delete, retrieve …")] = "read",
+    organization: OrganizationOption = None,
+    purpose: PurposeOption = None,
+    scope: Annotated[str | None, typer.Option(help="SMART scopes of the token.")] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether somebody may do something to a resource now, and why. It is audited."""
+    with _opened(data) as opened:
+        decision = _decide(opened, resource, interaction, _claims(who, organization, purpose, scope))
+        from consent.decision import SENTENCES
+
+        sentences = SENTENCES.get(decision.code, {})
+        if as_json:
+            answer = {
+                "effect": decision.effect,
+                "code": decision.code,
+                "status": decision.status,
+                "instant": decision.instant.isoformat(),
+                "text": sentences,
+                "reasons": [
+                    {"code": reason.code, "rule": reason.rule, "detail": reason.detail, "sources": list(reason.sources)}
+                    for reason in decision.reasons
+                ],
+            }
+            print(json.dumps(answer, ensure_ascii=False))
+            return
+        out = Console(highlight=False)
+        out.print(f"{decision.effect}: {decision.code}", *sentences.values(), sep="\n  ")
+        table = Table("rule", "code", "detail", "rests on")
+        for reason in decision.reasons:
+            table.add_row(reason.rule, reason.code, reason.detail, "\n".join(reason.sources))
+        out.print(table)
+
+
+def _decide(opened: _Opened, resource: str, interaction: str, claims: Claims) -> Any:
+    """The decision, from the stored facts of the resource; the operator's own access reads them."""
+    from consent.request import LETTER_OF, Interaction
+    from fhirserver.access import SystemAccess, policy_of
+    from fhirserver.oauth.bearer import Bearer
+    from fhirserver.store.resource_store import ResourceStore
+
+    if not _RESOURCE.fullmatch(resource):
+        _fail(NOT_UNDERSTOOD, f"{resource} is not of the form Type/ID")
+    if interaction not in LETTER_OF:
+        _fail(NOT_UNDERSTOOD, f"{interaction} is none of {', '.join(LETTER_OF)}")
+    now, policy = datetime.now(UTC), policy_of(opened.config)
+    operator = SystemAccess.named("operator", now, "command line", policy)
+    row = ResourceStore(opened.database, operator, opened.config).read(*resource.split("/"))
+    access = Bearer(opened.config, opened.database, opened.keys).access_of(claims, now, "command line")
+    decision = access.decide(cast("Interaction", interaction), row.facts)
+    patients: Sequence[str | None] = row.patients or (None,)
+    for patient in patients:
+        opened.note("explain", resource, {"as": claims.subject, "code": decision.code}, patient=patient)
+    return decision
+
+
+# ------------------------------------------------------------------------------------------------- audit, demo, version
+
+
+@app.command("verify-audit")
+def verify_audit(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Recompute the hash chains of the audit trail; exit status 1 where one does not hold."""
+    with _opened(data) as opened:
+        from fhirserver.store.audit_log import verify
+
+        with Progress(console=told, transient=True, disable=not told.is_terminal) as progress:
+            task = progress.add_task("Verifying the audit trail", total=None)
+            verdict = verify(
+                opened.database,
+                _checkpoint(opened.config),
+                lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        opened.note("audit-verify", "audit trail", {"events": str(verdict.events), "intact": str(verdict.is_intact)})
+        if as_json:
+            answer = {
+                "intact": verdict.is_intact,
+                "logs": verdict.logs,
+                "events": verdict.events,
+                "unsealed": verdict.unsealed,
+                "faults": verdict.faults,
+            }
+            print(json.dumps(answer))
+        else:
+            state = "intact" if verdict.is_intact else "BROKEN"
+            print(f"{state}: {verdict.events} events in {verdict.logs} logs, {verdict.unsealed} not yet sealed")
+            for fault in verdict.faults:
+                print(f"  {fault}")
+    if not verdict.is_intact:
+        raise typer.Exit(BAD_NEWS)
+
+
+@app.command("demo")
+def demo_command(
+    base: Annotated[str, typer.Option(help="Address of the running server, http://HOST:PORT.")],
+    story: Annotated[bool, typer.Option("--story", help="Play the story; without it the region is built.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Send the demo region to a running server, or play its story and stop at the first difference."""
+    config = _config(data=data)
+    with _errors_told():
+        from fhirserver import demo
+
+        if story:
+            raise typer.Exit(demo.story(base.rstrip("/"), config.data))
+        demo.build(base.rstrip("/"), config.data)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+# ------------------------------------------------------------------------------------------------- what commands share
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The database of a data folder, with the audit trail open."""
+
+    config: Config
+    database: Database
+    keys: SigningKeys
+
+    def note(self, act: Any, target: str, details: dict[str, str], *, patient: str | None = None) -> None:
+        """Audit what the operator did; the answer is printed only afterwards."""
+        from fhirserver import audit
+
+        details = {name: text for name, text in details.items() if text}
+        audit.flush(
+            None,
+            audit.operator_events(_operator(), act, target, now=datetime.now(UTC), details=details, patient=patient),
+        )
+
+
+@contextmanager
+def _opened(data: Path | None) -> Iterator[_Opened]:
+    """The database of the running server, or of one started for the moment; errors are told without a traceback."""
+    config = _config(data=data)
+    with _errors_told():
+        from fhirserver.store.embedded import reach
+
+        if config.mongodb_uri:
+            with _connected(config) as opened:
+                yield opened
+            return
+        with (
+            reach(config.data, snapshot_window=config.page_lifetime) as uri,
+            _connected(replace(config, mongodb_uri=uri)) as opened,
+        ):
+            yield opened
+
+
+@contextmanager
+def _connected(config: Config) -> Iterator[_Opened]:
+    from fhirserver import audit
+    from fhirserver.oauth.keys import SigningKeys
+    from fhirserver.store import documents
+    from fhirserver.store.audit_log import AuditLog
+    from fhirserver.store.database import connect
+
+    database = connect(config.mongodb_uri, config)
+    log = AuditLog(database, _checkpoint(config))
+    try:
+        audit.use(log)
+        if not config.public_base:
+            # Tokens are for the address of the server, which was started with options that this command does not know.
+            config = replace(config, public_base=documents.known_base() or "")
+        yield _Opened(config, database, SigningKeys.load())
+    finally:
+        audit.use(None)
+        log.close()
+        database.close()
+
+
+@contextmanager
+def _errors_told() -> Iterator[None]:
+    """End the command with a sentence and an exit status instead of a traceback."""
+    from fhirserver.store.documents import DatabaseError
+    from fhirserver.store.embedded import EmbeddedMongoError
+
+    try:
+        yield
+    except NotFound as error:
+        _fail(UNKNOWN, error.diagnostics)
+    except (EmbeddedMongoError, Unavailable, OSError) as error:
+        _fail(CANNOT_BE_HAD, str(error))
+    except DatabaseError as error:
+        _fail(CANNOT_BE_HAD, f"the database does not answer: {str(error)[:300]}")
+    except FhirError as error:
+        _fail(BAD_NEWS, error.diagnostics)
+
+
+def _config(**options: Any) -> Config:
+    try:
+        return Config.from_environment(**options)
+    except ValueError as error:
+        _fail(NOT_UNDERSTOOD, f"a setting is not of its form: {error}")
+
+
+def _checkpoint(config: Config) -> Path:
+    return config.data / "audit-checkpoint"
+
+
+def _operator() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"uid-{os.getuid()}"
+
+
+def _fail(status: int, message: str) -> NoReturn:
+    print(f"fhirserver: {message}", file=sys.stderr)
+    raise typer.Exit(status)
