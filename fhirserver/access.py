@@ -12,13 +12,16 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from consent import engine
-from consent.condition import Everything
-from consent.decision import Decision
+from consent.condition import Everything, describe
+from consent.decision import Decision, sentences
 from consent.engine import Permission
 from consent.policy import DEFAULT, Policy
 from consent.request import Actor, Interaction, Request
 from fhirserver.config import Config
 from fhirserver.errors import Forbidden
+from fhirserver.store.database import Database
+from fhirserver.store.resource_store import ResourceStore
+from fhirserver.store.rows import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +122,51 @@ class SystemAccess(Access):
         patients = tuple(subject["patient"] for subject in facts["subjects"])
         self.note(interaction, facts["type"], facts["id"], patients, decision)
         return decision
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision on one stored version, with the whole condition that was asked of it, in words."""
+
+    row: Row
+    decision: Decision
+    condition: str
+
+    def document(self) -> dict[str, Any]:
+        """The explanation as plain values, for scripts."""
+        decision = self.decision
+        return {
+            "resource": f"{self.row.reference}/_history/{self.row.version}",
+            "verdict": decision.effect,
+            "reason": decision.code,
+            "text": sentences(decision.code),
+            "instant": decision.instant.isoformat(),
+            "rules": [
+                {"rule": reason.rule, "code": reason.code, "detail": reason.detail, "sources": list(reason.sources)}
+                for reason in decision.reasons
+            ],
+            "consents": [source for source in _sources(decision) if source.startswith("Consent/")],
+            "careTeams": [source for source in _sources(decision) if source.startswith("CareTeam/")],
+            "obligations": list(decision.obligations),
+            "condition": self.condition,
+        }
+
+
+def _sources(decision: Decision) -> list[str]:
+    return list(dict.fromkeys(source for reason in decision.reasons for source in reason.sources))
+
+
+def explain(
+    database: Database, config: Config, access: Access, interaction: Interaction, reference: str
+) -> Explanation:
+    """What `access` is answered for an interaction with a resource, `Type/id`, and every rule that spoke.
+
+    For operators and tests: the facts are read by the system access "operator", which the caller audits. Raises NotFound
+    where the resource does not exist.
+    """
+    type_, _, id_ = reference.partition("/")
+    operator = SystemAccess.named("operator", access.now, access.request_id, access.policy)
+    row = ResourceStore(database, operator, config).read(type_, id_)
+    decision = access.decide(interaction, row.facts)
+    permission = access.permission(interaction, type_)
+    return Explanation(row, decision, describe(permission.condition))

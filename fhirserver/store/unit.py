@@ -27,6 +27,7 @@ from fhirserver.errors import Conflict, Forbidden, MethodNotAllowed, NotFound, P
 from fhirserver.search import values
 from fhirserver.search.parse import Query
 from fhirserver.store import actors
+from fhirserver.store.consent_write import check_consent
 from fhirserver.store.database import Database, Document
 from fhirserver.store.facts import static_facts
 from fhirserver.store.guard import Guard
@@ -186,6 +187,8 @@ class Unit:
         type_ = resource["resourceType"]
         reference = f"{type_}/{id_}"
         self._refuse_twice(reference)
+        if type_ == "Consent":
+            check_consent(resource, self._policy, self._database, self._session)
         version = 1 if current is None else current["v"] + 1
         instant = self._after(current)
         live = None if current is None or current.get("del") else current

@@ -279,3 +279,17 @@ def test_every_refusal_is_noted_with_its_reason(record: Region) -> None:
 
 def test_the_instant_of_the_region_is_the_one_of_the_examples() -> None:
     assert NOW.isoformat() == "2026-11-24T09:00:00+00:00"
+
+
+def test_a_consent_that_could_not_be_enforced_is_refused_with_the_element_named(record: Region) -> None:
+    with pytest.raises(Unprocessable) as refused:
+        record.put(consent("untyped", "grant", {"actor": blocking("Practitioner/x")["actor"]}))
+    assert refused.value.issues[0].expression == "Consent.provision.type"
+
+
+def test_a_grant_to_an_insurer_is_refused_at_write(record: Region) -> None:
+    insurer = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/organization-type", "code": "ins"}]}]
+    record.put({"resourceType": "Organization", "id": "insurer", "name": "Insurer", "type": insurer}, by="operator")
+    with pytest.raises(Unprocessable) as refused:
+        record.put(consent("sold", "grant", blocking("Organization/insurer") | {"type": "permit"}))
+    assert refused.value.issues[0].expression == "Consent.provision.actor[0].reference"

@@ -1,0 +1,49 @@
+"""The enforcement point itself: named system accesses, and explanations."""
+
+from __future__ import annotations
+
+import pytest
+
+from fhirserver.access import SYSTEM_ACCESSES, SystemAccess, explain
+from fhirserver.errors import Forbidden, NotFound
+from tests.conftest import NOW, Region
+
+
+def test_the_system_accesses_are_these_and_no_others() -> None:
+    assert sorted(SYSTEM_ACCESSES) == ["dicom-patient-resolution", "operator"]
+    with pytest.raises(KeyError):
+        SystemAccess.named("backdoor", NOW, "r")
+
+
+def test_an_explanation_names_the_rule_the_care_team_and_the_condition(region: Region) -> None:
+    region.put({"resourceType": "Patient", "id": "p"})
+    team = {
+        "resourceType": "CareTeam",
+        "id": "t",
+        "status": "active",
+        "subject": {"reference": "Patient/p"},
+        "participant": [{"member": {"reference": "Practitioner/d"}}],
+    }
+    region.put(team)
+    told = explain(region.database, region.config, region.access("Practitioner/d"), "read", "Patient/p").document()
+    assert (told["verdict"], told["reason"]) == ("permit", "permit-declared")
+    assert told["careTeams"] == ["CareTeam/t/_history/1#0"]
+    assert "relations" in told["condition"]
+
+
+def test_a_refusal_is_explained_in_french_and_english(region: Region) -> None:
+    told = explain(region.database, region.config, region.access("Practitioner/s"), "read", "Patient/p").document()
+    assert (told["verdict"], told["reason"]) == ("deny", "no-relationship")
+    assert set(told["text"]) == {"fr", "en"}
+
+
+def test_what_does_not_exist_cannot_be_explained(region: Region) -> None:
+    with pytest.raises(NotFound):
+        explain(region.database, region.config, region.access("Practitioner/s"), "read", "Patient/nobody")
+
+
+def test_a_payer_is_refused_by_the_token_alone(region: Region) -> None:
+    access = region.access("Client/payer", organization="Organization/payer", category="payer")
+    with pytest.raises(Forbidden):
+        access.admit("read", "Patient")
+    assert access.decisions[-1].decision.code == "ban-payer"
