@@ -21,6 +21,9 @@ MODIFIERS = frozenset({"not", "text", "of-type"})
 _Set: TypeAlias = dict[str, None]
 """A set that keeps its order: the same resource always has the same values in the same order."""
 
+_IMPLIED_SYSTEMS = ("http://hl7.org/fhir/", "urn:ietf:bcp:13", "urn:ietf:bcp:47", "urn:iso:std:iso:")
+"""Where the systems of elements of type code begin: FHIR's own, media types, languages, countries and currencies."""
+
 _FOLDED_TYPES = frozenset({"string", "markdown"})
 _SEPARATORS_OF_NUMBERS = str.maketrans("", "", " .-()/\t\u00a0\u202f")
 
@@ -136,14 +139,21 @@ def compare(name: str, value: str) -> Expression:
             (*(Equals(name + SEPARATOR + form) for form in forms(None, code)), Equals(_fold_atom(name, code)))
         )
     if code:
-        return Equals(name + SEPARATOR + forms(system or "", code)[0])
+        return any_of(Equals(name + SEPARATOR + form) for form in forms(system or "", code))
     return StartsWith(f"{name}{SEPARATOR}{token_part(system or '')}|")
 
 
 def forms(system: str | None, code: str) -> tuple[str, ...]:
-    """The stored forms any of which answers a token asked without system (None), with one, or with the empty one."""
+    """The stored forms any of which answers a token asked without system (None), with one, or with the empty one.
+
+    An element of type code has a system too, the one of its value set, which is not written in the resource. So
+    `gender=http://hl7.org/fhir/administrative-gender|male` is also answered by a code that stands alone.
+    """
     code = token_part(code)
-    return (code, f"|{code}") if system is None else (f"{token_part(system)}|{code}",)
+    if system is None:
+        return code, f"|{code}"
+    exact = f"{token_part(system)}|{code}"
+    return (exact, f"|{code}") if system.startswith(_IMPLIED_SYSTEMS) else (exact,)
 
 
 def parts(name: str, value: str) -> tuple[str | None, str]:

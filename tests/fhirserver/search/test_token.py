@@ -72,6 +72,13 @@ def test_codes_booleans_and_uids_have_no_system(matches):
     assert matches(study, "series=1.2.3&status=available&status=|available")
 
 
+def test_a_code_may_be_asked_with_the_system_that_its_value_set_implies(matches):
+    resource = {"resourceType": "Patient", "gender": "male", "communication": [{"language": {"text": "x"}}]}
+    assert matches(resource, "gender=http://hl7.org/fhir/administrative-gender|male")
+    assert not matches(resource, "gender=http://hl7.org/fhir/administrative-gender|female")
+    assert not matches(resource, "gender=http://example.org/genders|male")
+
+
 def test_codes_and_ids_mind_case(matches):
     assert not matches(report({"system": "urn:x", "code": "Mg"}), "code=urn:x|mg")
     assert not matches({"resourceType": "Patient", "id": "Ab"}, "_id=ab")
