@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -149,8 +149,25 @@ def write(boundary: str, items: Iterable[tuple[Mapping[str, str], Iterable[bytes
     """The body whose parts are `items` (headers, chunks), chunk by chunk."""
     lead = ""
     for headers, chunks in items:
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        yield f"{lead}--{boundary}\r\n{lines}\r\n".encode("latin-1")
+        yield _opening(lead, boundary, headers)
         yield from chunks
         lead = "\r\n"
-    yield f"{lead}--{boundary}--\r\n".encode("ascii")
+    yield _closing(lead, boundary)
+
+
+def length(boundary: str, parts: Sequence[tuple[Mapping[str, str], int]]) -> int:
+    """The length of the body that `write` gives for parts of these headers and lengths."""
+    lead, total = "", 0
+    for headers, size in parts:
+        total += len(_opening(lead, boundary, headers)) + size
+        lead = "\r\n"
+    return total + len(_closing(lead, boundary))
+
+
+def _opening(lead: str, boundary: str, headers: Mapping[str, str]) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"{lead}--{boundary}\r\n{lines}\r\n".encode("latin-1")
+
+
+def _closing(lead: str, boundary: str) -> bytes:
+    return f"{lead}--{boundary}--\r\n".encode("ascii")

@@ -22,7 +22,8 @@ def shipped() -> Iterator[Path]:
             read_header(path.read_bytes())
         except NotDicom:
             continue
-        yield path
+        if path.name != "badVR.dcm":  # an integer string of it is none, which pydicom does not convert
+            yield path
 
 
 def file_of(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:

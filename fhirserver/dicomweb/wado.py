@@ -1,0 +1,269 @@
+"""WADO-RS, the retrieve transaction (PS3.18 10.4), of instances, frames, metadata and bulk data.
+
+https://dicom.nema.org/medical/dicom/current/output/chtml/part18/sect_10.4.html. A study is retrieved exactly when its
+ImagingStudy may be; refused and absent are the same answer. Bytes leave as they came in: nothing is transcoded, so a
+representation in another transfer syntax is not acceptable rather than costly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from fhirserver import audit
+from fhirserver.access import Access
+from fhirserver.audit.dicom import Trigger
+from fhirserver.dicomweb import dicom_json, multipart, part10
+from fhirserver.dicomweb.frames import Frames
+from fhirserver.dicomweb.imaging_study import identifier_of
+from fhirserver.dicomweb.media_types import DICOM, MULTIPART, OCTETS, MediaType, accepted, matches
+from fhirserver.errors import BadRequest, NotAcceptable, NotFound
+from fhirserver.search.parse import parse
+from fhirserver.store import instances
+from fhirserver.store.database import Database, Document
+from fhirserver.store.objects import Objects
+from fhirserver.store.resource_store import ResourceStore
+from fhirserver.store.rows import Row
+from resources import SUPPORTED
+
+COMPRESSED: Final[Mapping[str, str]] = {
+    "1.2.840.10008.1.2.4.50": "image/jpeg",
+    "1.2.840.10008.1.2.4.51": "image/jpeg",
+    "1.2.840.10008.1.2.4.57": "image/jpeg",
+    "1.2.840.10008.1.2.4.70": "image/jpeg",
+    "1.2.840.10008.1.2.4.80": "image/jls",
+    "1.2.840.10008.1.2.4.81": "image/jls",
+    "1.2.840.10008.1.2.4.90": "image/jp2",
+    "1.2.840.10008.1.2.4.91": "image/jp2",
+    "1.2.840.10008.1.2.4.92": "image/jpx",
+    "1.2.840.10008.1.2.4.93": "image/jpx",
+    "1.2.840.10008.1.2.4.100": "video/mpeg2",
+    "1.2.840.10008.1.2.4.101": "video/mpeg2",
+    "1.2.840.10008.1.2.4.102": "video/mp4",
+    "1.2.840.10008.1.2.4.103": "video/mp4",
+    "1.2.840.10008.1.2.4.104": "video/mp4",
+    "1.2.840.10008.1.2.4.105": "video/mp4",
+    "1.2.840.10008.1.2.4.106": "video/mp4",
+    "1.2.840.10008.1.2.4.107": "video/H265",
+    "1.2.840.10008.1.2.4.108": "video/H265",
+    "1.2.840.10008.1.2.4.201": "image/jphc",
+    "1.2.840.10008.1.2.4.202": "image/jphc",
+    "1.2.840.10008.1.2.4.203": "image/jphc",
+    "1.2.840.10008.1.2.5": "image/dicom-rle",
+}
+"""The media type of a frame by its transfer syntax (PS3.18 Table 8.7.3-5)."""
+
+_SMALL: Final = 1 << 22
+"""An answer up to this size is read before it is sent, which saves a round of the server per chunk."""
+
+_ABSENT: Final = "The study, series, instance or frame is not known."
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A body in chunks, its type, and its length where it is known."""
+
+    content_type: str
+    body: Iterable[bytes]
+    length: int | None = None
+
+
+class Retrieve:
+    """One retrieval of one caller, from one study."""
+
+    def __init__(
+        self, database: Database, store: ResourceStore, objects: Objects, access: Access, zone: ZoneInfo, study: str
+    ) -> None:
+        """Find the study by its guarded ImagingStudy. Raises Forbidden, or NotFound where absent or refused."""
+        access.admit("retrieve", "ImagingStudy")
+        self._database = database
+        self._store = store
+        self._objects = objects
+        self._access = access
+        self._uid = study
+        self.row = self._find(study, zone)
+
+    def _find(self, study: str, zone: ZoneInfo) -> Row:
+        pairs = [("identifier", identifier_of(study))]
+        query = parse(SUPPORTED["ImagingStudy"], pairs, handling="strict", zone=zone, supported=SUPPORTED)
+        for row in self._store.find("ImagingStudy", query.expression, limit=10, interaction="retrieve"):
+            if row.dicom is not None and row.dicom["StudyInstanceUID"] == study:
+                decision = self._access.decide("retrieve", row.facts)
+                if decision.effect == "permit":
+                    return row
+        raise NotFound(_ABSENT)
+
+    # What is retrieved
+
+    def metadata(self, base: str, series: str | None = None, instance: str | None = None) -> Iterable[bytes]:
+        """The stored metadata as one JSON array."""
+        rows = self._rows(series, instance, ("metadata",))
+        self._tell("metadata", len(rows))
+        return [dicom_json.placed(dicom_json.joined(row["metadata"] for row in rows), base)]
+
+    def instances(self, accept: str | None, series: str | None = None, instance: str | None = None) -> Answer:
+        """Whole instances as they were stored, in parts, or one by itself where that is asked for."""
+        rows = self._rows(series, instance, ("object", "size", "syntax"))
+        wanted = self._acceptable(accept, {row["syntax"] for row in rows}, single=instance is not None)
+        self._tell("retrieve", len(rows))
+        if not wanted.is_multipart:
+            (row,) = rows
+            content_type = f"{DICOM}; transfer-syntax={row['syntax']}"
+            return Answer(content_type, self._content(row), row["size"])
+        parts = [(_headers(f"{DICOM}; transfer-syntax={row['syntax']}", row["size"]), row["size"]) for row in rows]
+        return self._in_parts(DICOM, parts, (self._content(row) for row in rows))
+
+    def frames(self, accept: str | None, series: str, instance: str, numbers: Sequence[int]) -> Answer:
+        """Frames of one instance, in the order asked for."""
+        (row,) = self._rows(series, instance, ("object", "size", "syntax", "frames"))
+        if row["frames"] is None:
+            raise NotFound(_ABSENT)
+        located = Frames.from_document(row["frames"])
+        try:
+            spans = [located.of(number) for number in numbers]
+        except IndexError as error:
+            raise NotFound(_ABSENT) from error
+        content_type, content, is_multipart = _frame_type(accept, row["syntax"], single=len(numbers) == 1)
+        self._tell("retrieve", 1)
+        lengths = [sum(length for _, length in frame) for frame in spans]
+        bodies = (self._spans(row["object"], frame, located.word) for frame in spans)
+        if not is_multipart:
+            return Answer(content_type, next(bodies), lengths[0])
+        return self._in_parts(content, [(_headers(content_type, one), one) for one in lengths], bodies)
+
+    def bulk(self, accept: str | None, series: str, instance: str, path: str) -> Answer:
+        """One long binary value, little endian, by the path that metadata name it by."""
+        (row,) = self._rows(series, instance, ("object", "size", "syntax"))
+        is_multipart = _octets(accept)
+        vr, value = self._bulk_value(row, path)
+        self._tell("retrieve", 1)
+        content = dicom_json.little_endian(vr, value) if row["syntax"] == part10.BIG_ENDIAN else value
+        if not is_multipart:
+            return Answer(OCTETS, [content], len(content))
+        return self._in_parts(OCTETS, [(_headers(OCTETS, len(content)), len(content))], iter([[content]]))
+
+    # Steps
+
+    def _rows(self, series: str | None, instance: str | None, fields: Sequence[str]) -> list[Document]:
+        match = {"series": series} if series else {}
+        if instance:
+            match["_id"] = instance
+        rows = list(instances.of_study(self._database, self.row, fields, match))
+        if not rows:
+            raise NotFound(_ABSENT)
+        return rows
+
+    def _acceptable(self, accept: str | None, syntaxes: set[str], *, single: bool) -> MediaType:
+        """The first acceptable type whose transfer syntax is the stored one, for every instance."""
+        for media in accepted(accept):
+            if not matches(media.content, DICOM) or not (media.is_multipart or single or media.name == "*/*"):
+                continue
+            asked = media.parameters.get("transfer-syntax", "*")
+            if asked == "*" or syntaxes == {asked}:
+                is_whole = single and media.name in {DICOM, "application/*"}
+                return MediaType(DICOM if is_whole else MULTIPART, {"type": DICOM})
+        raise NotAcceptable(
+            f'Instances are offered as {MULTIPART}; type="{DICOM}", or one as {DICOM}, '
+            'in the transfer syntax they are stored in (transfer-syntax="*").'
+        )
+
+    def _tell(self, trigger: Trigger, instances: int) -> None:
+        """The audit of what is about to leave; nothing leaves where it cannot be written."""
+        decision = self._access.decisions[-1].decision
+        events = [
+            *audit.dicom_events(
+                self._access,
+                trigger,
+                self._uid,
+                patients=self.row.patients,
+                study=self.row.reference,
+                instances=instances,
+            ),
+            *audit.consent_events(self._access, "retrieve", self.row, decision),
+        ]
+        audit.flush(self._access, events)
+
+    def _content(self, row: Mapping[str, Any]) -> Iterable[bytes]:
+        return self._objects.open(row["object"])
+
+    def _spans(self, key: str, spans: Sequence[tuple[int, int]], word: int) -> Iterator[bytes]:
+        for offset, length in spans:
+            if word == 1:
+                yield from self._objects.open_range(key, offset, length)
+            else:
+                yield dicom_json.little_endian("OW", self._objects.read_range(key, offset, length))
+
+    def _in_parts(
+        self, content: str, parts: Sequence[tuple[Mapping[str, str], int]], bodies: Iterator[Iterable[bytes]]
+    ) -> Answer:
+        boundary = multipart.new_boundary()
+        length = multipart.length(boundary, parts)
+        body: Iterable[bytes] = multipart.write(boundary, ((headers, next(bodies)) for headers, _ in parts))
+        if length <= _SMALL:
+            body = [b"".join(body)]
+        return Answer(f'{MULTIPART}; type="{content}"; boundary={boundary}', body, length)
+
+    def _bulk_value(self, row: Mapping[str, Any], path: str) -> tuple[str, bytes]:
+        file: part10.Buffer = b"".join(self._objects.open_range(row["object"], 0, part10.INFLATED))
+        elements = part10.read_header(file).elements
+        if row["syntax"] == part10.DEFLATED:
+            file = part10.inflated(file)
+        steps = path.split("/")
+        while elements:
+            found = next((one for one in elements if f"{one.tag:08X}" == steps[0].upper()), None)
+            match steps, found:
+                case [_], part10.Element(_, vr, part10.Bulk(offset, length)):
+                    return vr, bytes(file[offset : offset + length])
+                case [_, at, *rest], part10.Element(_, _, list(items)) if (
+                    at.isdigit() and int(at) < len(items) and rest
+                ):
+                    elements, steps = items[int(at)], rest
+                case _:
+                    break
+        raise NotFound(_ABSENT)
+
+
+def _headers(content_type: str, length: int) -> dict[str, str]:
+    return {"Content-Type": content_type, "Content-Length": str(length)}
+
+
+def _frame_type(accept: str | None, syntax: str, *, single: bool) -> tuple[str, str, bool]:
+    """How frames of this transfer syntax may be sent: the type of a part, that of the whole, and whether in parts.
+
+    Native frames are octets. Compressed ones are of their own media type, or octets where the caller takes the stored
+    transfer syntax or any. Raises NotAcceptable.
+    """
+    own = COMPRESSED.get(syntax)
+    is_native = syntax in part10.NATIVE
+    for media in accepted(accept):
+        if not (media.is_multipart or single):
+            continue
+        asked = media.parameters.get("transfer-syntax")
+        if asked not in {None, "*", syntax, *({part10.EXPLICIT} if is_native else ())}:
+            continue
+        in_parts = media.is_multipart or media.name == "*/*"
+        if is_native and matches(media.content, OCTETS):
+            return OCTETS, OCTETS, in_parts
+        if own and matches(media.content, own):
+            return f"{own}; transfer-syntax={syntax}", own, in_parts
+        if not is_native and asked is not None and matches(media.content, OCTETS):
+            return f"{OCTETS}; transfer-syntax={syntax}", OCTETS, in_parts
+    raise NotAcceptable(f"Frames of this instance are offered as {own or OCTETS}, in transfer syntax {syntax}.")
+
+
+def _octets(accept: str | None) -> bool:
+    """Whether bulk data are wanted in a part. Raises NotAcceptable for another type than octets."""
+    for media in accepted(accept):
+        if matches(media.content, OCTETS):
+            return media.is_multipart
+    raise NotAcceptable(f"Bulk data are offered as {OCTETS}.")
+
+
+def frame_numbers(text: str) -> list[int]:
+    """The list of a frames resource (PS3.18 10.1.4). Raises BadRequest."""
+    numbers = text.replace("%2C", ",").replace("%2c", ",").split(",")
+    if not all(number.isdigit() and 0 < len(number) < 10 for number in numbers) or "0" in numbers:
+        raise BadRequest("Frames are numbers from one, separated by commas.")
+    return [int(number) for number in numbers]
