@@ -1,0 +1,398 @@
+"""Scenario files: people, what they signed, what is recorded, and who may see it, in words a lawyer could read.
+
+`load_scenarios` turns every file of `scenarios/` into cases with an actor, a request, a facts document and what is
+expected. The engine's tests and the store's tests run the same cases.
+
+A file states a clock, people (actors), access (CareTeam, PractitionerRole, Group, RelatedPerson, Patient, Consent, in a
+short form that `expand` writes out as FHIR), records, and cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from consent import care_team, exams, related_person
+from consent.directive import read_consent
+from consent.documents import Membership, Relation
+from consent.facts import PatientAccess, materialise, security_facts
+from consent.period import interval
+from consent.policy import Policy
+from consent.request import DEFAULT_PURPOSE, Actor, Request, parse_scopes
+from tests.consent.reference import World
+
+SCENARIOS = Path(__file__).parent / "scenarios"
+
+_SYSTEMS = {
+    "reason": "http://terminology.hl7.org/CodeSystem/v3-ActReason",
+    "confidentiality": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality",
+    "act": "http://terminology.hl7.org/CodeSystem/v3-ActCode",
+    "role": "http://terminology.hl7.org/CodeSystem/v3-RoleCode",
+    "visibility": "https://mos.esante.gouv.fr/NOS/TRE_A07-StatutVisibiliteDocument/FHIR/TRE-A07-StatutVisibiliteDocument",
+}
+_KINDS = {
+    "Patient": "patient",
+    "Consent": "consent",
+    "CareTeam": "care-team",
+    "AuditEvent": "audit",
+    "Practitioner": "directory",
+    "Organization": "directory",
+    "Binary": "other",
+}
+_ACTORS = {
+    "Practitioner": "professional",
+    "Patient": "patient",
+    "RelatedPerson": "representative",
+    "Client": "system",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Who asks for what, and what is expected; `facts` is the document a store would hold."""
+
+    name: str
+    actor: Actor
+    request: Request
+    facts: dict[str, Any]
+    effect: str
+    code: str
+    status: str | None
+    record: dict[str, Any]
+
+    @property
+    def expectation(self) -> str:
+        """What is expected, in two words."""
+        return f"{self.effect} {self.code}"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One file: its title, the policy it runs under, the world it describes, and its cases."""
+
+    title: str
+    file: str
+    policy: Policy
+    world: World
+    cases: tuple[Case, ...] = field(default=())
+
+
+@cache
+def load_scenarios() -> list[Scenario]:
+    """Read every scenario file, in the order of their names."""
+    return [
+        build(document, path.name)
+        for path in sorted(SCENARIOS.glob("*.yaml"))
+        for document in yaml.safe_load_all(path.read_text("utf-8"))
+    ]
+
+
+def build(document: Mapping[str, Any], file: str = "inline") -> Scenario:
+    """Build one scenario from its document."""
+    policy = Policy(**document.get("policy", {}))
+    resources = [expand(each) for each in document.get("access", [])]
+    records = {name: record(name, each, policy) for name, each in document.get("records", {}).items()}
+    world = World(resources, records, policy.span)
+    cases = tuple(_case(document, each, world, policy) for each in document["cases"])
+    return Scenario(document["title"], file, policy, world, cases)
+
+
+def _case(document: Mapping[str, Any], case: Mapping[str, Any], world: World, policy: Policy) -> Case:
+    now = _instant(case.get("at", document["clock"]))
+    person = {**document["people"][case["who"]], **case.get("as", {})}
+    actor = build_actor(person, world, now, policy)
+    purpose = case.get("purpose", DEFAULT_PURPOSE[actor.kind])
+    request = Request(case.get("interaction", "read"), purpose, now)
+    static = world.records[case["record"]]
+    words = f"{case['who']} asks to {request.interaction} {case['record']}"
+    return Case(
+        name=f"{case['example']}: {case.get('why', words)}" if "example" in case else case.get("why", words),
+        actor=actor,
+        request=request,
+        facts=facts(static, world, policy),
+        effect=case["expect"],
+        code=case["code"],
+        status=case.get("status"),
+        record=static,
+    )
+
+
+def _instant(text: str | datetime) -> datetime:
+    instant = text if isinstance(text, datetime) else datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"an instant needs an offset: {text}")
+    return instant
+
+
+def build_actor(person: Mapping[str, Any], world: World, now: datetime, policy: Policy) -> Actor:
+    """Build an actor as the server would: keys are resolved from the memberships in force now."""
+    reference = person["reference"]
+    kind = person.get("kind", _ACTORS[reference.partition("/")[0]])
+    context = {"system": "system", "operator": "system", "patient": "patient"}.get(kind, "user")
+    organization = person.get("organization")
+    rows = [row for each in world.resources for row in care_team.memberships(each, policy)]
+
+    def memberships_of(members: frozenset[str]) -> list[Membership]:
+        return [row for row in rows if row["member"] in members]
+
+    keys = frozenset({reference})
+    if kind == "professional":
+        keys = care_team.actor_keys(reference, organization, memberships_of, now)
+    return Actor(
+        kind=kind,
+        reference=reference,
+        organization=organization,
+        keys=keys,
+        patients=frozenset({reference}) if kind == "patient" else frozenset(),
+        client_category=person.get("category", "care"),
+        organization_types=frozenset(person.get("organization-types", ())),
+        professions=frozenset(person.get("professions", ())),
+        specialties=frozenset(person.get("specialties", ())),
+        sectors=frozenset(person.get("sectors", ())),
+        is_active=person.get("active", True),
+        scopes=parse_scopes(person.get("scopes", f"{context}/*.cruds")),
+        launch_patient=person.get("launch-patient"),
+        client_id=person.get("client"),
+    )
+
+
+def record(name: str, short: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
+    """Write out the facts of a record, without what access adds to them."""
+    resource_type = short.get("type", "ImagingStudy")
+    reference = f"{resource_type}/{name}"
+    performed = None
+    if "performed" in short:
+        spent = interval(str(short["performed"]), policy.zone)
+        performed = {"from": spent.start, "until": spent.until}
+    labels = [_label(each) for each in short.get("labels", ())]
+    static = {
+        "type": resource_type,
+        "id": name,
+        "kind": short.get("kind", _KINDS.get(resource_type, "clinical")),
+        "custodians": [short["custodian"]] if "custodian" in short else [],
+        "authors": list(short.get("authors", ())),
+        **security_facts(labels),
+        "lifecycle": short.get("lifecycle", "present"),
+        "instances": [reference, *short.get("of", ())],
+        "related": list(short.get("related", ())),
+        "performed": performed,
+        "class": [resource_type, *short.get("codes", ())],
+        "subjects": [{"patient": patient} for patient in short.get("patients", ["Patient/p"])],
+    }
+    if resource_type == "Consent":
+        static["family"] = short.get("family")
+    return static
+
+
+def facts(static: Mapping[str, Any], world: World, policy: Policy) -> dict[str, Any]:
+    """Materialise the access of every patient of the record, as a store does at each write."""
+    patients = [subject["patient"] for subject in static["subjects"]]
+    return materialise(static, [patient_access(patient, world, policy) for patient in patients], policy)
+
+
+def patient_access(patient: str, world: World, policy: Policy) -> PatientAccess:
+    """Gather everything that says who may reach one patient's record."""
+    relations: list[Relation] = []
+    patients = {f"Patient/{each['id']}": each for each in world.of_type("Patient")}
+    for team in world.of_type("CareTeam"):
+        if team.get("subject", {}).get("reference") == patient:
+            relations += care_team.relations(team, 1, policy)
+    for person in world.of_type("RelatedPerson"):
+        if person["patient"]["reference"] == patient:
+            relations += related_person.relations(person, 1, patients.get(patient), policy)
+    for each in world.records.values():
+        concerned = patient in {subject["patient"] for subject in each["subjects"]}
+        if concerned and each["type"] in {"ImagingStudy", "DiagnosticReport"}:
+            source = f"{each['type']}/{each['id']}/_history/1"
+            relations += exams.relations(each["authors"], each["performed"], source, policy)
+    directives = [
+        directive
+        for consent in world.of_type("Consent")
+        if consent["patient"]["reference"] == patient and (directive := read_consent(consent, 1, policy))
+    ]
+    return PatientAccess(patient, tuple(relations), tuple(directives))
+
+
+# -------------------------------------------------------------------------------------------------------- the short
+# form
+
+
+def expand(short: Mapping[str, Any]) -> dict[str, Any]:
+    """Write out one access resource as FHIR; keys that are FHIR already are taken over as they stand."""
+    (resource_type, identifier), *_ = short.items()
+    rest = {name: value for name, value in short.items() if name != resource_type}
+    resource = {"resourceType": resource_type, "id": identifier}
+    return resource | _EXPANSIONS[resource_type](rest)
+
+
+def _care_team(short: dict[str, Any]) -> dict[str, Any]:
+    team: dict[str, Any] = {"status": "active", **short}
+    if team["status"] is None:
+        del team["status"]
+    if "subject" in team:
+        team["subject"] = _reference(team["subject"])
+    if "period" in team:
+        team["period"] = _period(team["period"])
+    team["participant"] = [_participant(each) for each in team.pop("members", ())]
+    return team
+
+
+def _participant(short: str | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(short, str):
+        return {"member": _reference(short)}
+    participant: dict[str, Any] = {}
+    for name, value in short.items():
+        participant[name] = _period(value) if name == "period" else _reference(value)
+    return participant
+
+
+def _role(short: dict[str, Any]) -> dict[str, Any]:
+    role = dict(short)
+    for name in ("practitioner", "organization"):
+        if name in role:
+            role[name] = _reference(role[name])
+    if "period" in role:
+        role["period"] = _period(role["period"])
+    return role
+
+
+def _group(short: dict[str, Any]) -> dict[str, Any]:
+    members = [
+        {"entity": _reference(each)} if isinstance(each, str) else {**each, "entity": _reference(each["entity"])}
+        for each in short.get("members", ())
+    ]
+    return {"type": "practitioner", "actual": True, "active": short.get("active", True), "member": members}
+
+
+def _related_person(short: dict[str, Any]) -> dict[str, Any]:
+    person = dict(short)
+    person["patient"] = _reference(person.get("patient", "Patient/p"))
+    person["relationship"] = [{"coding": [{"system": _SYSTEMS["role"], "code": person.pop("as")}]}]
+    if "period" in person:
+        person["period"] = _period(person["period"])
+    return person
+
+
+def _patient(short: dict[str, Any]) -> dict[str, Any]:
+    return {name: str(value) for name, value in short.items()}
+
+
+def _consent(short: dict[str, Any]) -> dict[str, Any]:
+    patient = short.get("patient", "Patient/p")
+    consent: dict[str, Any] = {
+        "status": short.get("status", "active"),
+        "scope": {"coding": [_coding("patient-privacy", "http://terminology.hl7.org/CodeSystem/consentscope")]},
+        "category": [{"coding": [_coding("59284-0", "http://loinc.org")]}],
+        "patient": _reference(patient),
+        "dateTime": short.get("dateTime", "2026-11-01"),
+        "performer": [_reference(short.get("performer", patient))],
+    }
+    if "policy" in short:
+        uri = short["policy"] if ":" in short["policy"] else f"urn:fhirserver:policy:{short['policy']}"
+        consent["policy"] = [{"uri": uri}]
+    if "policyRule" in short:
+        consent["policyRule"] = {"coding": [_coding(short["policyRule"], _SYSTEMS["act"])]}
+    root = {name: value for name, value in short.items() if name in _PROVISION}
+    if "permit" in short or "deny" in short or root:
+        consent["provision"] = provision(short)
+    return consent
+
+
+_PROVISION = {"for", "purpose", "labels", "period", "data", "dates", "actions", "class", "codes", "nested", "untyped"}
+
+
+def provision(short: Mapping[str, Any]) -> dict[str, Any]:
+    """Write out a provision: `permit` or `deny` holds whom it reaches ("anybody" states nobody)."""
+    written: dict[str, Any] = {}
+    for effect in ("permit", "deny", "untyped"):
+        if effect in short:
+            if effect != "untyped":
+                written["type"] = effect
+            reached = short[effect]
+            actors = [reached] if isinstance(reached, str | dict) else reached
+            if actors and actors != ["anybody"]:
+                written["actor"] = [_actor(each) for each in actors]
+    if "purpose" in short:
+        written["purpose"] = [_coding(each, _SYSTEMS["reason"]) for each in _list(short["purpose"])]
+    if "labels" in short:
+        written["securityLabel"] = [_label(each) for each in _list(short["labels"])]
+    if "period" in short:
+        written["period"] = _period(short["period"])
+    if "dates" in short:
+        written["dataPeriod"] = _period(short["dates"])
+    if "actions" in short:
+        system = "http://terminology.hl7.org/CodeSystem/consentaction"
+        written["action"] = [{"coding": [_coding(each, system)]} for each in _list(short["actions"])]
+    if "class" in short:
+        written["class"] = [_coding(each, "http://hl7.org/fhir/resource-types") for each in _list(short["class"])]
+    if "codes" in short:
+        written["code"] = [{"coding": [_coding(each, "http://loinc.org")]} for each in _list(short["codes"])]
+    if "data" in short:
+        written["data"] = [
+            {"meaning": meaning, "reference": _reference(reference)}
+            for each in _list(short["data"])
+            for meaning, reference in (each.items() if isinstance(each, dict) else [("instance", each)])
+        ]
+    if "nested" in short:
+        written["provision"] = [provision(each) for each in short["nested"]]
+    return written
+
+
+def _actor(short: str | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(short, Mapping):
+        return dict(short)
+    role = _coding("IRCP", "http://terminology.hl7.org/CodeSystem/v3-ParticipationType")
+    return {"role": {"coding": [role]}, "reference": _reference(short)}
+
+
+def _label(short: str) -> dict[str, str]:
+    """Write out a label: a letter is a confidentiality, a known name a sensitivity or visibility, else
+    "system|code"."""
+    if "|" in short:
+        system, _, code = short.partition("|")
+        return {"system": system, "code": code}
+    if len(short) == 1:
+        return _coding(short, _SYSTEMS["confidentiality"])
+    if short.startswith(("MASQUE_", "INVISIBLE_")):
+        return _coding(short, _SYSTEMS["visibility"])
+    return _coding(short, _SYSTEMS["act"])
+
+
+def _coding(code: str, system: str) -> dict[str, str]:
+    if "|" in code:
+        system, _, code = code.partition("|")
+    return {"system": system, "code": code}
+
+
+def _reference(text: str) -> dict[str, str]:
+    return {"reference": text}
+
+
+def _period(bounds: Any) -> dict[str, str]:
+    """Write out a period: [start, end], either of them null, as the dates they are written with."""
+    start, end = bounds
+    return {
+        name: value.isoformat() if hasattr(value, "isoformat") else str(value)
+        for name, value in (("start", start), ("end", end))
+        if value is not None
+    }
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+_EXPANSIONS = {
+    "CareTeam": _care_team,
+    "PractitionerRole": _role,
+    "Group": _group,
+    "RelatedPerson": _related_person,
+    "Patient": _patient,
+    "Consent": _consent,
+}
