@@ -254,6 +254,7 @@ def token(token_id: str) -> Part:
     return _entity({"what": {"identifier": {"value": codes.JTI + token_id}}, "type": codes.OAUTH_USER})
 
 
+@lru_cache(maxsize=256)
 def request(request_id: str) -> Part:
     """The request, by its X-Request-Id."""
     return _entity({"what": {"identifier": {"value": request_id}}, "type": codes.REQUEST_ID})

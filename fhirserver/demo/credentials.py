@@ -45,9 +45,6 @@ class Operator:
 
     def register(self, client: Client, jwks: Path) -> None:
         """Register a backend client with its public keys; one of this name is replaced."""
-        listed = json.loads(self.run("client", "list", "--json"))
-        if client.id in {entry["client_id"] for entry in listed}:
-            self.run("client", "remove", client.id)
         options = {
             "--id": client.id,
             "--name": client.name,
@@ -58,7 +55,7 @@ class Operator:
             "--patient-id-system": client.patient_id_system,
         }
         given = [text for name, value in options.items() if value is not None for text in (name, value)]
-        self.run("client", "add", *given)
+        self.run("client", "add", "--replace", *given)
 
     def token(self, person: str, organization: str | None = None, purpose: str | None = None) -> str:
         """An access token for a person, as they would have after signing in."""

@@ -14,8 +14,11 @@ import urllib3
 FHIR_JSON = "application/fhir+json"
 
 
-class UnexpectedAnswer(Exception):
-    """The server answered otherwise than the demo needs; the text says what was asked and what came."""
+class UnexpectedAnswer(OSError):
+    """The server answered otherwise than the demo needs; the text says what was asked and what came.
+
+    An OSError, as failures of the other side are in the standard library.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 _PEOPLE: Final = (
     ("Practitioner/durand", "tilleuls", "Dr Camille Durand, general practitioner",
-     "follows Martin, Roussel, Fournier, Girard (not her restricted report); blocked by Lambert; no more Wagner's"),
+     "follows Martin, Roussel, Fournier, Girard (restricted report apart), Haas; blocked by Lambert"),
     ("Practitioner/kieffer", "sainte-odile", "Dr Inès Kieffer, radiologist", "treats whom she examined these 90 days"),
     ("Practitioner/weber", "imagerie-vosges", "Dr Hugo Weber, radiologist",
      "treats Fournier, Haas and Kuntz; was given one exam by Roussel"),

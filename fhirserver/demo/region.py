@@ -174,7 +174,7 @@ PATIENTS: Final = (
         followed_by=("Practitioner/durand",),
         exams=(
             Exam("roussel-mr", ABDOMEN_MR, "IRM abdominale", 20, "muller", "Kyste hépatique simple."),
-            Exam("roussel-us", DOPPLER, "Écho-doppler", 200, "kieffer", "Flux normaux."),
+            Exam("roussel-us", DOPPLER, "Écho-doppler", 200, "muller", "Flux normaux."),
         ),
     ),
     Person(
