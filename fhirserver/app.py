@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import structlog
 from flask import Flask, Response, request
@@ -16,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from fhirserver import audit, errors
 from fhirserver.config import Config
+from fhirserver.dicomweb import routes as dicomweb
 from fhirserver.errors import FhirError
 from fhirserver.oauth import bearer
 from fhirserver.oauth import server as oauth
@@ -25,11 +27,6 @@ from fhirserver.rest.service import Service
 from fhirserver.store import documents
 from fhirserver.store.audit_log import AuditLog
 from fhirserver.store.database import Database, connect
-
-try:
-    from fhirserver.dicomweb import routes as dicomweb
-except ImportError:
-    dicomweb = None
 
 Renderer = Callable[[FhirError], Response]
 
@@ -61,16 +58,16 @@ def create_app(config: Config, database: Database | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    app.register_blueprint(health.blueprint({"database": lambda: _ping(database)}))
+    app.register_blueprint(
+        health.blueprint({"database": partial(_check_database, database), "audit": partial(_check_audit, database)})
+    )
     app.register_blueprint(oauth.blueprint(config, database))
-    if dicomweb is not None:
-        app.register_blueprint(dicomweb.blueprint(config, database))
+    app.register_blueprint(dicomweb.blueprint(config, database))
     service = Service(database, config, _page_keys())
     openapi.install(app, routes.blueprint(service, lambda: bearer.authenticate(request)))
     _install_errors(
         app,
-        {"/fhir": outcome.render_error, "/oauth": oauth.render_error}
-        | ({} if dicomweb is None else {"/dicomweb": dicomweb.render_error}),
+        {"/fhir": outcome.render_error, "/dicomweb": dicomweb.render_error, "/oauth": oauth.render_error},
     )
     app.after_request(_finish)
     return app
@@ -90,8 +87,16 @@ def _page_keys() -> list[bytes]:
     return page_keys(str(key["d"]).encode() for key in documents.signing_keys())
 
 
-def _ping(database: Database) -> None:
-    database.command("ping", 1)
+def _check_database(database: Database) -> None:
+    """Raise unless a member answers that takes writes."""
+    if not database.command("hello", 1)["isWritablePrimary"]:
+        raise errors.Unavailable("The database takes no writes.")
+
+
+def _check_audit(database: Database) -> None:
+    """Raise unless the audit log of this process is open: without it nothing is disclosed."""
+    if database.sealer is None:
+        raise errors.Unavailable("The audit log is not open.")
 
 
 # Every request

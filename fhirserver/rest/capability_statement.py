@@ -29,6 +29,9 @@ _SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-serv
 INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "create", "search-type")
 """Codes of http://hl7.org/fhir/restful-interaction that every type has; a test compares them with the routes."""
 
+SYSTEM_INTERACTIONS = ("transaction", "batch")
+"""Those of the base itself."""
+
 
 class Statement:
     """The statement of one process, made when first asked for and kept as bytes."""
@@ -68,7 +71,7 @@ def capability_statement(fhir_base: str, base: str) -> dict[str, Any]:
                 "mode": "server",
                 "security": _security(base),
                 "resource": [_resource(declaration) for declaration in SUPPORTED.values()],
-                "interaction": [{"code": "batch"}, {"code": "transaction"}],
+                "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
                 **({"operation": [{"name": name} for name in OFFERED]} if OFFERED else {}),
             }
         ],

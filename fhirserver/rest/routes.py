@@ -38,18 +38,18 @@ from resources import SUPPORTED
 Authenticate = Callable[[], Access]
 
 ROUTED = (
-    ("/metadata", "capabilities", "GET"),
-    ("/<type_>/<id_>", "read", "GET"),
-    ("/<type_>/<id_>/_history/<version_id>", "vread", "GET"),
-    ("/<type_>/<id_>/_history", "history", "GET"),
-    ("/<type_>", "search", "GET"),
-    ("/<type_>/_search", "search_by_post", "POST"),
-    ("/<type_>", "create", "POST"),
-    ("/<type_>/<id_>", "update", "PUT"),
-    ("/<type_>/<id_>", "delete", "DELETE"),
-    ("", "bundle", "POST"),
+    ("GET", "/metadata", "capabilities", ("capabilities",)),
+    ("GET", "/<type_>/<id_>", "read", ("read",)),
+    ("GET", "/<type_>/<id_>/_history/<version_id>", "vread", ("vread",)),
+    ("GET", "/<type_>/<id_>/_history", "history", ("history-instance",)),
+    ("GET", "/<type_>", "search", ("search-type",)),
+    ("POST", "/<type_>/_search", "search_by_post", ("search-type",)),
+    ("POST", "/<type_>", "create", ("create",)),
+    ("PUT", "/<type_>/<id_>", "update", ("update",)),
+    ("DELETE", "/<type_>/<id_>", "delete", ("delete",)),
+    ("POST", "", "bundle", ("batch", "transaction")),
 )
-"""Address below the base, view function, method."""
+"""Method, address below the base, view function, and the FHIR interactions that it answers."""
 
 _EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -207,7 +207,7 @@ def blueprint(service: Service, authenticate: Authenticate) -> Blueprint:
     """The FHIR base as a blueprint."""
     routes = Routes(service, authenticate)
     fhir = Blueprint("fhir", __name__, url_prefix="/fhir", description="FHIR R4, RESTful API")
-    for rule, name, method in ROUTED:
+    for method, rule, name, _ in ROUTED:
         fhir.add_url_rule(rule, name, getattr(routes, name), methods=[method])
     fhir.add_url_rule("/", "bundle_at_root", routes.bundle, methods=["POST"])
     for rule in ("", "/", "/<path:rest>"):

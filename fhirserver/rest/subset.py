@@ -33,8 +33,7 @@ def subset(body: bytes, type_: str, summary: str | None, elements: Iterable[str]
         return body
     resource = _DECODER.decode(body)
     kept = _kept(resource, SUPPORTED[type_], summary, wanted)
-    if kept.keys() != resource.keys() or kept != resource:
-        kept["meta"] = _marked(resource.get("meta", {}))
+    kept["meta"] = _marked(resource.get("meta", {}))
     return msgspec.json.encode(kept)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -172,7 +172,7 @@ def declared(his: Caller, doctor: Caller, patient: str) -> str:
 
 
 @pytest.fixture
-def audit_of(database: Database) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+def audit_of(database: Database) -> Callable[[], list[dict[str, Any]]]:
     """The AuditEvents written since the test began, as JSON."""
     before = {row["_id"] for row in database.audit.find({}, {"_id": 1})}
 
@@ -180,7 +180,7 @@ def audit_of(database: Database) -> Iterator[Callable[[], list[dict[str, Any]]]]
         rows = database.audit.find({}, {"b": 1}).sort([("_id", 1)])
         return [json.loads(row["b"]) for row in rows if row["_id"] not in before]
 
-    yield events
+    return events
 
 
 def issues_of(response: TestResponse) -> list[dict[str, Any]]:

@@ -1,0 +1,56 @@
+"""batch (https://hl7.org/fhir/R4/http.html#transaction)."""
+
+from __future__ import annotations
+
+from tests.fhirserver.rest.test_transaction import entry, patient_with
+
+
+def batch(*entries):
+    return {"resourceType": "Bundle", "type": "batch", "entry": list(entries)}
+
+
+def test_entries_do_not_know_of_each_other(his, patient):
+    response = his.post(
+        "",
+        batch(
+            entry("GET", patient),
+            entry("GET", "Patient/absent"),
+            entry("POST", "Patient", {"resourceType": "Patient", "nosuch": 1}),
+            entry("POST", "Patient", patient_with("1")),
+            entry("PATCH", patient),
+            entry("GET", f"{patient}/_history"),
+            entry("GET", f"{patient}/_history/1"),
+            entry("GET", "Patient?nosuch=1"),
+            entry("GET", "Patient?_summary=count"),
+            entry("DELETE", patient),
+        ),
+    )
+    assert response.status_code == 200
+    assert response.json["type"] == "batch-response"
+    statuses = [int(one["response"]["status"][:3]) for one in response.json["entry"]]
+    assert statuses == [200, 404, 422, 201, 400, 200, 200, 400, 200, 204]
+    outcome = response.json["entry"][2]["response"]["outcome"]
+    assert outcome["issue"][0]["expression"] == ["Bundle.entry[2].resource.nosuch"]
+
+
+def test_a_refused_entry_looks_like_an_absent_one(stranger, declared):
+    refused, absent = stranger.post("", batch(entry("GET", declared), entry("GET", "Patient/absent"))).json["entry"]
+    assert refused["response"]["status"] == absent["response"]["status"] == "404 Not Found"
+    assert "resource" not in refused
+
+
+def test_a_batch_of_a_professional_reads_and_is_refused_its_writes(doctor, declared):
+    answers = doctor.post("", batch(entry("GET", declared), entry("POST", "Patient", patient_with("1")))).json["entry"]
+    assert [one["response"]["status"][:3] for one in answers] == ["200", "403"]
+
+
+def test_every_entry_of_a_batch_is_audited(his, patient, audit_of):
+    his.post("", batch(entry("GET", patient), entry("GET", patient)), X_Request_Id="batch-1")
+    assert [event["action"] for event in audit_of() if "batch-1" in str(event)] == ["R", "R"]
+
+
+def test_leniency_reaches_the_searches_of_a_batch(his):
+    body = batch(entry("GET", "Patient?nosuch=1&_count=1"))
+    assert his.post("", body).json["entry"][0]["response"]["status"] == "400 Bad Request"
+    lenient = his.post("", body, Prefer="handling=lenient").json["entry"][0]
+    assert lenient["response"]["status"] == "200 OK"

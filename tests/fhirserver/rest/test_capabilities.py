@@ -1,0 +1,86 @@
+"""/metadata says what is offered, and only that (https://hl7.org/fhir/R4/http.html#capabilities)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fhirserver.app import create_app
+from fhirserver.operations import OFFERED
+from fhirserver.rest.capability_statement import INTERACTIONS, SYSTEM_INTERACTIONS
+from fhirserver.rest.routes import ROUTED
+from resources import SUPPORTED, validation
+
+
+@pytest.fixture(scope="module")
+def statement(app):
+    response = app.test_client().get("/fhir/metadata")
+    assert response.status_code == 200
+    return response.json
+
+
+def test_anybody_may_ask_without_a_token_and_the_answer_is_a_valid_resource(app):
+    validation.check("CapabilityStatement", app.test_client().get("/fhir/metadata").data)
+
+
+def test_an_unchanged_statement_is_not_sent_again(app):
+    http = app.test_client()
+    tag = http.get("/fhir/metadata").headers["ETag"]
+    assert http.get("/fhir/metadata", headers={"If-None-Match": tag}).status_code == 304
+    assert http.get("/fhir/metadata", headers={"If-None-Match": 'W/"other"'}).status_code == 200
+
+
+def test_two_processes_make_the_same_statement(app, config, database):
+    tags = {made.test_client().get("/fhir/metadata").headers["ETag"] for made in (app, create_app(config, database))}
+    assert len(tags) == 1
+
+
+def test_it_names_every_type_and_only_those(statement):
+    assert [resource["type"] for resource in statement["rest"][0]["resource"]] == list(SUPPORTED)
+
+
+def test_it_lists_exactly_the_interactions_that_are_routed(statement):
+    routed = {code for _, _, _, codes in ROUTED for code in codes}
+    assert routed == {*INTERACTIONS, *SYSTEM_INTERACTIONS, "capabilities"}
+    for resource in statement["rest"][0]["resource"]:
+        assert [one["code"] for one in resource["interaction"]] == list(INTERACTIONS)
+    assert [one["code"] for one in statement["rest"][0]["interaction"]] == list(SYSTEM_INTERACTIONS)
+
+
+def test_it_lists_exactly_the_operations_that_are_offered(statement):
+    assert [one["name"] for one in statement["rest"][0].get("operation", ())] == list(OFFERED)
+
+
+@pytest.mark.parametrize(
+    "type_", ["Patient", "ImagingStudy", "DiagnosticReport", "Location", "Observation", "AuditEvent"]
+)
+def test_each_parameter_that_it_names_is_answered(statement, his, type_):
+    [resource] = [one for one in statement["rest"][0]["resource"] if one["type"] == type_]
+    values = {"date": "2020", "number": "1", "quantity": "1", "reference": "Patient/x", "composite": None}
+    for parameter in resource["searchParam"]:
+        value = values.get(parameter["type"], "x")
+        if value is not None:
+            response = his.get(f"{type_}?{parameter['name']}={value}&_count=0")
+            assert response.status_code == 200, (parameter, response.text)
+
+
+def test_each_include_that_it_names_is_answered(statement, his):
+    [resource] = [one for one in statement["rest"][0]["resource"] if one["type"] == "ImagingStudy"]
+    for name in ("Include", "RevInclude"):
+        for value in resource[f"search{name}"]:
+            response = his.get(f"ImagingStudy?_count=1&_{name.lower()}={value}")
+            assert response.status_code == 200, response.text
+
+
+def test_it_says_how_a_token_is_obtained(statement):
+    security = statement["rest"][0]["security"]
+    assert "http://fhir.example/oauth/token" in json.dumps(security)
+    assert {service["coding"][0]["code"] for service in security["service"]} == {"OAuth", "SMART-on-FHIR"}
+
+
+def test_formats_are_negotiated_as_everywhere(app):
+    http = app.test_client()
+    assert http.get("/fhir/metadata?_format=xml").status_code == 406
+    assert http.get("/fhir/metadata", headers={"Accept": "application/fhir+xml"}).status_code == 406
+    assert "\n" in http.get("/fhir/metadata?_pretty=true").text
