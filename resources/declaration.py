@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
-from resources.paths import Extractor, Value, compile_expression
+from resources.paths import RESOURCE, Extractor, Value, compile_expression, targets_of, with_resource
 from resources.structure import Structure, definitions, is_a, resource_types, structures
 
 Kind = Literal["clinical", "patient", "consent", "care-team", "audit", "directory", "other"]
@@ -275,15 +275,31 @@ def _search_parameter(entry: Published, type_name: str) -> SearchParameter:
         Component(_published()[url].name, expression, cast("ParameterType", _published()[url].type))
         for url, expression in entry.components
     )
+    extract = compile_expression(entry.expression, type_name)
+    if any(RESOURCE in component.expression for component in components):
+        extract = with_resource(extract)
     return SearchParameter(
         name=entry.name,
         type=cast("ParameterType", entry.type),
         expression=entry.expression,
         url=entry.url,
-        targets=frozenset(entry.targets),
+        targets=_targets(entry, type_name),
         components=components,
-        extract=compile_expression(entry.expression, type_name),
+        extract=extract,
     )
+
+
+def _targets(entry: Published, type_name: str) -> frozenset[str]:
+    """The published targets, as far as this type's own elements may point there.
+
+    ``clinical-patient`` is published once for many types, with the targets Patient and Group; of an ImagingStudy it finds
+    Patients only.
+    """
+    published = frozenset(entry.targets)
+    if entry.type != "reference":
+        return published
+    possible = targets_of(entry.expression, type_name)
+    return published if "Resource" in possible else published & possible or published
 
 
 # -- elements ---------------------------------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ def _rewritten(value: Any, kind: str, mapping: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         if kind == "xhtml":
             return _LINK.sub(lambda link: _relinked(link, mapping), value)
-        return mapping.get(value, value)
+        return value if kind in structures() else mapping.get(value, value)
     if isinstance(value, dict):
         if kind == "Resource":
             _rewrite_resource(value, mapping)

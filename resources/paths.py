@@ -28,6 +28,10 @@ Predicate = Callable[[Any], bool]
 Step = Callable[[list[Any]], list[Any]]
 
 
+RESOURCE = "%resource"
+"""The variable by which a component of a composite names the whole resource; `with_resource` puts it into an element."""
+
+
 class UnsupportedExpressionError(ValueError):
     """The expression uses FHIRPath that no R4 search parameter uses, or an element that does not exist."""
 
@@ -40,7 +44,6 @@ class Path:
     names: tuple[str, ...] | None = ()
     steps: tuple[Step, ...] = ()
     targets: frozenset[str] = frozenset()
-    many: bool = False
 
 
 def compile_expression(expression: str, type_name: str) -> Extractor:
@@ -56,6 +59,25 @@ def compile_expression(expression: str, type_name: str) -> Extractor:
     if len(extractors) == 1:
         return extractors[0]
     return _joined(tuple(extractors))
+
+
+def with_resource(extract: Extractor) -> Extractor:
+    """The same elements, each also knowing the resource that it is in, for components that begin with ``%resource``."""
+
+    def extracted(resource: Mapping[str, Any]) -> list[Value]:
+        return [({**node, RESOURCE: resource}, type_name) for node, type_name in extract(resource)]
+
+    return extracted
+
+
+def types_of(expression: str, type_name: str) -> frozenset[str]:
+    """The FHIR types in which the parts of an expression that concern ``type_name`` may end."""
+    return frozenset(path.type for part in split(expression, "|") for path in _unfold(part, type_name))
+
+
+def targets_of(expression: str, type_name: str) -> frozenset[str]:
+    """The resource types that the References found may point to; ``Resource`` among them means any."""
+    return frozenset().union(*(path.targets for part in split(expression, "|") for path in _unfold(part, type_name)))
 
 
 def split(expression: str, separator: str) -> list[str]:
@@ -114,6 +136,9 @@ def _follow(paths: list[Path], token: str) -> list[Path]:
 
 
 def _child(paths: list[Path], token: str) -> list[Path]:
+    if token == RESOURCE:
+        # Only at the beginning of a composite's component: back from the element to the resource that it is in.
+        return [Path(path.type.partition(".")[0], (RESOURCE,), (_get(RESOURCE),)) for path in paths]
     indexed = re.fullmatch(r"(\w+)(?:\[(\d+)\])?", token)
     if not indexed:
         raise UnsupportedExpressionError(f"step {token}")
@@ -138,7 +163,6 @@ def _children(path: Path, name: str) -> list[Path]:
             names=(*path.names, json_name) if path.names is not None else None,
             steps=(*path.steps, _get(json_name)),
             targets=frozenset(element.targets),
-            many=element.many,
         )
         for json_name, type_name in element.json_names(name)
     ]
@@ -179,7 +203,8 @@ def _narrowed(path: Path, target: str) -> Path:
     """``resolve() is T`` asks nothing of an element that may only point to T anyway."""
     if path.targets == {target}:
         return path
-    return replace(path, names=None, steps=(*path.steps, _keep(refers_to(target))))
+    step = _keep(refers_to(target))
+    return replace(path, names=None, steps=(*path.steps, step), targets=frozenset({target}))
 
 
 def _literal(text: str) -> str:

@@ -22,6 +22,13 @@ unsignedInt uri url uuid xhtml
 PRIMITIVES = frozenset(_PRIMITIVES.split())
 """The primitive types, https://hl7.org/fhir/R4/datatypes.html#primitive; all others are JSON objects."""
 
+PRIMITIVE_BASES = {
+    **dict.fromkeys(("canonical", "oid", "url", "uuid"), "uri"),
+    **dict.fromkeys(("code", "id", "markdown"), "string"),
+    **dict.fromkeys(("positiveInt", "unsignedInt"), "integer"),
+}
+"""The primitive types that specialise another."""
+
 
 class Element(msgspec.Struct, frozen=True):
     """One element: its types, cardinality, whether it is a choice (``[x]``) or in the summary, its reference targets.
@@ -66,13 +73,13 @@ def structures() -> Mapping[str, Structure]:
 
 
 def is_a(type_name: str, ancestor: str) -> bool:
-    """Whether a type is the named one or derived from it (``Age`` is a ``Quantity``); a primitive is only itself."""
+    """Whether a type is the named one or derived from it: ``Age`` is a ``Quantity``, ``canonical`` is a ``uri``."""
     current = type_name
     while current:
         if current == ancestor:
             return True
         structure = structures().get(current)
-        current = structure.base if structure else ""
+        current = structure.base if structure else PRIMITIVE_BASES.get(current, "")
     return False
 
 

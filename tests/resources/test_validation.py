@@ -37,10 +37,7 @@ def test_every_sample_is_valid(samples: dict[str, Any]) -> None:
 
 
 def test_a_valid_resource_comes_back_with_its_own_bytes_and_exact_decimals() -> None:
-    body = (
-        b'{ "resourceType" : "Observation", "status":"final", "code":{"text":"x"},'
-        b' "valueQuantity":{"value":1.50} }'
-    )
+    body = b'{ "resourceType" : "Observation", "status":"final", "code":{"text":"x"}, "valueQuantity":{"value":1.50} }'
     parsed = check("Observation", body)
     assert parsed.body is body
     assert parsed.type == "Observation"
@@ -220,12 +217,16 @@ def test_an_id_alone_is_an_element_only_beside_a_value() -> None:
 
 @pytest.mark.parametrize("literal", ["1e309", "1e-400", "1E+999999999", "-1e4000"])
 def test_numbers_that_nobody_could_read_are_refused(literal: str) -> None:
-    body = f'{{"resourceType":"Observation","status":"final","code":{{"text":"x"}},"valueQuantity":{{"value":{literal}}}}}'
+    body = (
+        f'{{"resourceType":"Observation","status":"final","code":{{"text":"x"}},"valueQuantity":{{"value":{literal}}}}}'
+    )
     assert found("Observation", body) == {("value", "Observation.value.ofType(Quantity).value")}
 
 
 def test_long_exact_decimals_are_accepted() -> None:
-    body = '{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":0.%s1}}' % ("0" * 40)
+    body = '{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":0.%s1}}' % (
+        "0" * 40
+    )
     assert found("Observation", body) == set()
 
 
@@ -266,7 +267,9 @@ def test_each_form_of_reference_is_accepted(address: str) -> None:
     assert found("Patient", patient(managingOrganization={"reference": address})) == set()
 
 
-@pytest.mark.parametrize("address", ["::::", "Organization", "Organisation/e1", "Organization/", "e1", "/Organization/e1"])
+@pytest.mark.parametrize(
+    "address", ["::::", "Organization", "Organisation/e1", "Organization/", "e1", "/Organization/e1"]
+)
 def test_what_is_no_reference_is_refused(address: str) -> None:
     expected = {("value", "Patient.managingOrganization")}
     assert found("Patient", patient(managingOrganization={"reference": address})) == expected
@@ -326,7 +329,22 @@ def test_a_contained_resource_that_nothing_names_is_refused() -> None:
 # -- nothing breaks the gate ----------------------------------------------------------------------------------------------
 
 
-ODD = [None, True, 0, 1.5, "", "x", "#x", [], [[]], [None], {}, {"id": "x"}, {"resourceType": "Patient"}, {"reference": 1}]
+ODD = [
+    None,
+    True,
+    0,
+    1.5,
+    "",
+    "x",
+    "#x",
+    [],
+    [[]],
+    [None],
+    {},
+    {"id": "x"},
+    {"resourceType": "Patient"},
+    {"reference": 1},
+]
 
 
 def test_odd_shapes_anywhere_are_refused_or_accepted_but_never_an_error(samples: dict[str, Any]) -> None:
