@@ -91,7 +91,7 @@ def main() -> None:
     app()
 
 
-# -------------------------------------------------------------------------------------------------------------- serve
+# Serve
 
 
 @app.command()
@@ -256,7 +256,7 @@ def _environment(config: Config) -> dict[str, str]:
     return {**values, "FHIRSERVER_DATA": str(config.data.absolute())}
 
 
-# -------------------------------------------------------------------------------------------------------------- token
+# Token
 
 
 @app.command()
@@ -331,7 +331,7 @@ def _client_claims(client_id: str, purpose: str | None, scope: str | None) -> Cl
     return claims_of(client, granted, purpose=purpose)
 
 
-# ------------------------------------------------------------------------------------------------------------- client
+# Client
 
 
 @client_app.command("add")
@@ -428,7 +428,7 @@ def _key_set(jwks: Path | None, public_key: Path | None) -> dict[str, Any]:
         _fail(NOT_UNDERSTOOD, f"{jwks} is not a JSON Web Key Set")
 
 
-# ------------------------------------------------------------------------------------------------------------ explain
+# Explain
 
 
 @app.command("explain-decision")
@@ -492,7 +492,7 @@ def _decide(opened: _Opened, resource: str, interaction: str, claims: Claims) ->
     return decision
 
 
-# ------------------------------------------------------------------------------------------------- audit, demo, version
+# Audit, demo, version
 
 
 @app.command("verify-audit")
@@ -549,7 +549,7 @@ def version() -> None:
     print(__version__)
 
 
-# ------------------------------------------------------------------------------------------------- what commands share
+# What commands share
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ keys (RS384) or P-384 keys (ES384), the two algorithms of SMART Backend Services
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, KeySet, RSAKey, import_key
+from joserfc.jwk import ECKey, Key, KeySet, RSAKey, import_key
 
 from fhirserver.store import documents
 
@@ -67,23 +67,39 @@ def client_key_set(jwks: Mapping[str, Any]) -> dict[str, Any]:
     keys = jwks.get("keys")
     if not isinstance(keys, list) or not keys:
         raise ClientKeyError("a JWKS has an array `keys` with at least one key")
-    return cast("dict[str, Any]", KeySet([_public_key(key) for key in keys]).as_dict(private=False))
+    return _as_stored([_key_of_jwk(jwk) for jwk in keys])
 
 
 def client_key_set_of_pem(pem: bytes) -> dict[str, Any]:
-    """The JWKS of one public key in PEM; its `kid` is its thumbprint (RFC 7638)."""
-    return client_key_set({"keys": [pem]})
+    """The JWKS of one public key in PEM; its `kid` is its thumbprint (RFC 7638). Raises ClientKeyError likewise."""
+    for kind in (ECKey, RSAKey):
+        try:
+            key = kind.import_key(pem)
+        except (JoseError, ValueError, TypeError):
+            continue
+        return _as_stored([key])
+    raise ClientKeyError("not a key that can be read")
 
 
-def _public_key(source: Any) -> RSAKey | ECKey:
+def _key_of_jwk(jwk: Any) -> Key:
+    if not isinstance(jwk, dict):
+        raise ClientKeyError("not a key that can be read")
     try:
-        key = import_key(source)
+        return import_key(jwk)
     except (JoseError, ValueError, TypeError, KeyError) as error:
         raise ClientKeyError("not a key that can be read") from error
+
+
+def _as_stored(keys: Sequence[Key]) -> dict[str, Any]:
+    for key in keys:
+        _check(key)
+    return cast("dict[str, Any]", KeySet(list(keys)).as_dict(private=False))
+
+
+def _check(key: Key) -> None:
     if not isinstance(key, RSAKey | ECKey) or (isinstance(key, ECKey) and key.curve_name != "P-384"):
         raise ClientKeyError("a client signs with an RSA key (RS384) or a P-384 key (ES384)")
     if isinstance(key, RSAKey) and key.raw_value.key_size < _SMALLEST_RSA:
         raise ClientKeyError(f"an RSA key has at least {_SMALLEST_RSA} bits")
     if key.is_private:
         raise ClientKeyError("this is a private key; register the public key and keep the private one to the client")
-    return key

@@ -125,7 +125,7 @@ def create_indexes() -> None:
         document.ensure_indexes()
 
 
-# ---------------------------------------------------------------------------------------------------------- clients
+# Clients
 
 _kept: dict[str, tuple[float, Client | None]] = {}
 
@@ -191,7 +191,7 @@ def remove_client(client_id: str) -> bool:
     return bool(removed)
 
 
-# --------------------------------------------------------------------------------------------- tokens and assertions
+# Tokens and assertions
 
 
 def revoke_token(token_id: str, until: datetime) -> None:
@@ -213,7 +213,7 @@ def use_assertion(client_id: str, assertion_id: str, until: datetime) -> bool:
     return True
 
 
-# -------------------------------------------------------------------------------------------------- keys and address
+# Keys and address
 
 
 def signing_keys() -> Sequence[Mapping[str, Any]]:

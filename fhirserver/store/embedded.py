@@ -149,7 +149,7 @@ class EmbeddedMongo:
         """Stop."""
         self.stop()
 
-    # ------------------------------------------------------------------------------------------------------ the folder
+    # The folder
 
     def _take_lock(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -195,7 +195,7 @@ class EmbeddedMongo:
     def _port(self) -> int:
         return int(self._read("port"))
 
-    # ----------------------------------------------------------------------------------------------------- the process
+    # The process
 
     def _launch(self) -> None:
         """Run mongod until it takes writes."""
@@ -302,7 +302,7 @@ class EmbeddedMongo:
                 if not self._stopping.is_set():
                     logger.exception("mongod could not be started again")
 
-    # ------------------------------------------------------------------------------------------------- the replica set
+    # The replica set
 
     def _await_answer(self) -> None:
         def answers() -> bool:

@@ -29,7 +29,7 @@ def refusal(response):
     return response.status_code, response.json["error"]
 
 
-# ------------------------------------------------------------------------------------------------------------- granted
+# Granted
 
 
 @pytest.mark.parametrize("key", [EC, RSA], ids=["ES384", "RS384"])
@@ -84,7 +84,7 @@ def test_an_issued_token_is_audited_by_its_jti_and_never_by_its_text(ask, audite
     assert token not in event
 
 
-# ------------------------------------------------------------------------------------------------- the client is refused
+# The client is refused
 
 
 def now():
@@ -92,7 +92,7 @@ def now():
 
 
 def altered():
-    head, payload, signature = signed().split(".")
+    head, _, signature = signed().split(".")
     other = base64.urlsafe_b64encode(json.dumps(claims(sub="his-e2", iss="his-e2")).encode()).rstrip(b"=").decode()
     return f"{head}.{other}.{signature}"
 
@@ -208,7 +208,7 @@ def test_a_refusal_is_audited_and_says_nothing_that_the_client_sent(ask, audited
     assert "leak" not in event
 
 
-# ------------------------------------------------------------------------------------------------ the request is refused
+# The request is refused
 
 
 @pytest.mark.parametrize(
