@@ -162,6 +162,7 @@ def _workload(
             },
         )
     ratio = figures["server"].cpu / figures["floor"].cpu
+    console.print(f"{workload.name}: {ratio:.2f} x floor")
     return Comparison(workload.name, figures["floor"], figures["server"], ratio, workload.goal)
 
 

@@ -7,6 +7,9 @@ import os
 import subprocess
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from benchmarks import data
 from benchmarks.programs import COMMANDS, ROOT
 
@@ -28,17 +31,27 @@ def _command(*arguments: str) -> str:
     return done.stdout
 
 
-def _token(folder: Path, who: str, scope: str) -> str:
-    answer = _command(
-        *("token", "--data", str(folder), "--as", who, "--organization", _ORGANIZATION, "--scope", scope, "--json")
-    )
+def _token(folder: Path, who: str, *options: str) -> str:
+    answer = _command("token", "--data", str(folder), "--as", who, "--json", *options)
     return str(json.loads(answer)["access_token"])
+
+
+def _register(folder: Path) -> None:
+    """Register the hospital's system; the private half of its key is not needed, since the operator makes its token."""
+    key = ec.generate_private_key(ec.SECP384R1()).public_key()
+    path = folder / f"{SYSTEM_CLIENT}.pem"
+    path.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    _command(
+        *("client", "add", "--data", str(folder), "--id", SYSTEM_CLIENT, "--name", "Hospital system of the benchmark"),
+        *("--organization", _ORGANIZATION, "--public-key", str(path)),
+        *("--patient-id-system", data.IDENTIFIER_SYSTEM),
+    )
 
 
 def tokens(folder: Path) -> dict[str, str | None]:
     """A doctor's token for reading, and a hospital system's for writing; the system is registered first."""
-    _command("client", "add", SYSTEM_CLIENT, "--data", str(folder), "--organization", _ORGANIZATION)
+    _register(folder)
     return {
-        "doctor": _token(folder, f"Practitioner/{data.DOCTOR}", "user/*.rs"),
-        "system": _token(folder, f"client:{SYSTEM_CLIENT}", "system/*.cruds"),
+        "doctor": _token(folder, f"Practitioner/{data.DOCTOR}", "--organization", _ORGANIZATION),
+        "system": _token(folder, f"client:{SYSTEM_CLIENT}"),
     }
