@@ -239,4 +239,4 @@ def _located(index: int, expression: str | None) -> str:
         return f"{entry}.{expression}"
     if element[:1].isupper():
         return f"{entry}.resource{dot}{rest}"
-    return f"{entry}.resource.{expression}"
+    return f"{entry}.request.url"  # the name of a search parameter

@@ -68,4 +68,7 @@ def check_id(resource: Mapping[str, Any], id_: str) -> None:
     given = resource.get("id")
     if given != id_:
         said = "has no id" if given is None else f"has id {given}"
-        raise BadRequest(f"The resource {said}; an update needs the id of its address, {id_}.", expression="id")
+        raise BadRequest(
+            f"The resource {said}; an update needs the id of its address, {id_}.",
+            expression=f"{resource['resourceType']}.id",
+        )

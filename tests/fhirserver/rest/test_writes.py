@@ -105,7 +105,7 @@ def test_a_system_may_choose_an_id(his):
 def test_an_update_whose_body_has_not_the_id_of_its_address_is_refused(his, patient, body):
     response = his.put(patient, body)
     assert response.status_code == 400
-    assert issues_of(response)[0]["expression"] == ["id"]
+    assert issues_of(response)[0]["expression"] == ["Patient.id"]
 
 
 def test_another_establishment_can_neither_see_nor_change_the_record(other_his, his, patient):
