@@ -292,8 +292,8 @@ def _search_parameter(entry: Published, type_name: str) -> SearchParameter:
 def _targets(entry: Published, type_name: str) -> frozenset[str]:
     """The published targets, as far as this type's own elements may point there.
 
-    ``clinical-patient`` is published once for many types, with the targets Patient and Group; of an ImagingStudy it finds
-    Patients only.
+    ``clinical-patient`` is published once for many types, with the targets Patient and Group; of an ImagingStudy it
+    finds Patients only.
     """
     published = frozenset(entry.targets)
     if entry.type != "reference":

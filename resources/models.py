@@ -1,9 +1,10 @@
 """The one module that names the fhir.resources library: typed building of our own resources, and a second opinion.
 
 fhir.resources 8 has no R4 models; its R4B ones (4.3.0) differ from R4 only in the types listed in `DIFFERENT`, and in
-the ``_value[x]`` siblings of Extension, which `_patched` adds. It is never the gate (it accepts unknown codes) and never
-serialises what a client sent (it rewrites decimals and dates): the gate is `resources.validation`. Loading a model takes
-tens of milliseconds, so nothing here is imported before it is used. https://pypi.org/project/fhir.resources/
+the ``_value[x]`` siblings of Extension, which `_patched` adds. It is never the gate (it accepts unknown codes) and
+never serialises what a client sent (it rewrites decimals and dates): the gate is `resources.validation`. Loading a
+model takes tens of milliseconds, so nothing here is imported before it is used.
+https://pypi.org/project/fhir.resources/
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ Step = Callable[[list[Any]], list[Any]]
 
 
 RESOURCE = "%resource"
-"""The variable by which a component of a composite names the whole resource; `with_resource` puts it into an element."""
+"""The variable by which a composite's component names the whole resource; `with_resource` puts it into an element."""
 
 
 class UnsupportedExpressionError(ValueError):

@@ -1,4 +1,4 @@
-"""Small resources of our own, one for each type with behaviour, and the folder of the official ones when it is given."""
+"""Small resources of our own, one for each type with behaviour, and the official ones when their folder is given."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_nothing_of_the_patient_compartment_is_directory() -> None:
     assert {name for name in compartment("Patient") if SUPPORTED[name].kind == "directory"} == set()
 
 
-# -- parameters -----------------------------------------------------------------------------------------------------------
+# -- parameters -------------------------------------------------------------------------------------------------------
 
 
 def test_every_type_has_the_common_parameters() -> None:
@@ -136,7 +136,7 @@ def test_summary_and_mandatory_elements_are_those_of_the_definition() -> None:
     assert SUPPORTED["Questionnaire"].elements >= {"item", "url", "status"}
 
 
-# -- whose record ---------------------------------------------------------------------------------------------------------
+# -- whose record -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_versioned_reference_is_to_the_same_resource() -> None:
     assert local_reference("Patient/p1") is None
 
 
-# -- authors, dates, relations ----------------------------------------------------------------------------------------------
+# -- authors, dates, relations ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_every_published_expression_compiles() -> None:
                 parameter.component_values(found)
 
 
-# -- against another implementation ---------------------------------------------------------------------------------------
+# -- against another implementation -----------------------------------------------------------------------------------
 
 
 def resolve(nodes: list[Any]) -> list[Any]:
@@ -167,7 +167,7 @@ def by_fhirpathpy(expression: str, resource: dict[str, Any]) -> list[Any] | None
 
 
 def comparable(found: list[Any]) -> set[str]:
-    """As a set, since the union operator of FHIRPath drops what is equal; without the ``_`` siblings, which it blanks."""
+    """As a set, since FHIRPath's union drops what is equal; without the ``_`` siblings, which fhirpathpy blanks."""
     return {json.dumps(plain(value), sort_keys=True, default=str) for value in found if value is not None}
 
 

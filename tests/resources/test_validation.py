@@ -29,11 +29,11 @@ def patient(**elements: Any) -> dict[str, Any]:
     return {"resourceType": "Patient", **elements}
 
 
-# -- what is accepted ---------------------------------------------------------------------------------------------------
+# -- what is accepted -------------------------------------------------------------------------------------------------
 
 
 def test_every_sample_is_valid(samples: dict[str, Any]) -> None:
-    assert {name: issues_of(name, sample) for name, sample in samples.items()} == dict.fromkeys(samples, [])
+    assert {name: issues_of(name, sample) for name, sample in samples.items() if issues_of(name, sample)} == {}
 
 
 def test_a_valid_resource_comes_back_with_its_own_bytes_and_exact_decimals() -> None:
@@ -58,7 +58,7 @@ def test_null_keeps_the_place_of_a_value_that_has_only_extensions() -> None:
     assert found("Patient", patient(name=[{"given": ["A", None], "_given": [None, sibling]}])) == set()
 
 
-# -- JSON ---------------------------------------------------------------------------------------------------------------
+# -- JSON -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_the_resource_type_must_be_the_one_asked_for(stated: object) -> None:
     assert found("Patient", {"resourceType": stated}) == {("invalid", "Patient")}
 
 
-# -- structure ----------------------------------------------------------------------------------------------------------
+# -- structure --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_all_that_is_wrong_is_listed_up_to_a_bound() -> None:
     assert len(many) == MAX_ISSUES
 
 
-# -- references and contained resources -----------------------------------------------------------------------------------
+# -- references and contained resources -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_a_contained_resource_that_nothing_names_is_refused() -> None:
     assert [(i.expression, i.diagnostics[-7:]) for i in issues] == [("Patient.contained[0]", "(dom-3)")]
 
 
-# -- nothing breaks the gate ----------------------------------------------------------------------------------------------
+# -- nothing breaks the gate ------------------------------------------------------------------------------------------
 
 
 ODD = [
