@@ -55,6 +55,8 @@ def interval(text: str, zone: ZoneInfo) -> Window:
     found = _DATE.fullmatch(text)
     if found is None:
         raise ValueError(f"not a FHIR date: {text!r}")
+    if found["year"] in {"0000", "0001", "9999"}:
+        return _edge(found)
     if found["time"]:
         return _moment(found, zone)
     year, month, day = int(found["year"]), int(found["month"] or 1), int(found["day"] or 1)
@@ -66,6 +68,18 @@ def interval(text: str, zone: ZoneInfo) -> Window:
     else:
         until = datetime(year + 1, 1, 1, tzinfo=zone)
     return Window(start.astimezone(UTC), until.astimezone(UTC))
+
+
+def _edge(found: re.Match[str]) -> Window:
+    """Return the interval of a date in the first or last year of the calendar, which systems write for an open end.
+
+    It reaches to the open end as a whole: offsets and the length of the day would lead out of what can be computed with.
+    """
+    year, month, day = int(found["year"]), int(found["month"] or 1), int(found["day"] or 1)
+    start = datetime(max(year, 1), month, day, tzinfo=UTC)
+    if year == OPEN_END.year:
+        return Window(min(start, OPEN_END - timedelta(days=1)), OPEN_END)
+    return Window(OPEN_START, datetime(2, 1, 1, tzinfo=UTC))
 
 
 def _moment(found: re.Match[str], zone: ZoneInfo) -> Window:

@@ -1,0 +1,182 @@
+"""The predicate language: what each node means, and that simplifying and binding change nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consent.condition import (
+    NOW,
+    AllOf,
+    AnyOf,
+    AtLeast,
+    AtMost,
+    Condition,
+    Every,
+    Everything,
+    GreaterThan,
+    In,
+    Is,
+    LessThan,
+    Not,
+    Nothing,
+    Some,
+    bind,
+    compiled,
+    describe,
+    evaluate,
+    prepare,
+    simplify,
+)
+
+INSTANT = datetime(2026, 11, 24, 9, tzinfo=UTC)
+
+
+def test_no_conditions_at_all_is_everything_for_all_of_and_nothing_for_any_of():
+    assert evaluate(AllOf(), {})
+    assert not evaluate(AnyOf(), {})
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [Is("x", "a"), Is("x", None), In("x", {"a", None}), AtMost("x", 1), AtLeast("x", 1), LessThan("x", 1)],
+    ids=describe,
+)
+def test_a_comparison_on_a_missing_path_is_false(condition: Condition):
+    assert not evaluate(condition, {"y": 1})
+
+
+def test_is_and_in_look_into_arrays():
+    assert evaluate(Is("keys", "a"), {"keys": ["b", "a"]})
+    assert evaluate(In("keys", {"a", "c"}), {"keys": ["b", "a"]})
+    assert not evaluate(Is("keys", "c"), {"keys": ["b", "a"]})
+    assert not evaluate(In("keys", {"c"}), {"keys": []})
+
+
+def test_is_of_nothing_asks_for_the_empty_array():
+    assert evaluate(Is("labels", ()), {"labels": []})
+    assert not evaluate(Is("labels", ()), {"labels": ["a"]})
+    assert not evaluate(Is("labels", ()), {})
+
+
+def test_some_needs_one_element_that_satisfies_the_whole_condition():
+    both = Some("rows", AllOf(Is("a", 1), Is("b", 1)))
+    assert evaluate(both, {"rows": [{"a": 0, "b": 0}, {"a": 1, "b": 1}]})
+    assert not evaluate(both, {"rows": [{"a": 1, "b": 0}, {"a": 0, "b": 1}]})
+    assert not evaluate(both, {})
+
+
+def test_every_is_false_of_no_elements_and_of_one_exception():
+    each = Every("rows", Is("a", 1))
+    assert evaluate(each, {"rows": [{"a": 1}, {"a": 1}]})
+    assert not evaluate(each, {"rows": [{"a": 1}, {"a": 2}]})
+    assert not evaluate(each, {"rows": []})
+    assert not evaluate(each, {})
+
+
+def test_a_condition_that_still_speaks_of_now_is_not_evaluated():
+    with pytest.raises(ValueError, match="bind"):
+        evaluate(Not(Some("rows", AtMost("from", NOW))), {})
+
+
+def test_values_that_cannot_be_compared_are_an_error_not_an_answer():
+    with pytest.raises(TypeError):
+        evaluate(AtMost("confidentiality", 4), {"confidentiality": "N"})
+
+
+@pytest.mark.parametrize(
+    ("condition", "simple"),
+    [
+        (AllOf(Everything(), Is("a", 1)), Is("a", 1)),
+        (AnyOf(Nothing(), Is("a", 1)), Is("a", 1)),
+        (AllOf(Is("a", 1), Nothing()), Nothing()),
+        (AnyOf(Is("a", 1), Everything()), Everything()),
+        (AllOf(), Everything()),
+        (AnyOf(), Nothing()),
+        (Not(Not(Is("a", 1))), Is("a", 1)),
+        (Not(Nothing()), Everything()),
+        (In("a", set()), Nothing()),
+        (In("a", {1}), Is("a", 1)),
+        (Some("a", AnyOf()), Nothing()),
+        (Every("a", Nothing()), Nothing()),
+        (AnyOf(Is("a", 1), AllOf(Is("a", 1), Is("b", 1))), Is("a", 1)),
+        (AllOf(Is("a", 1), AnyOf(Is("a", 1), Is("b", 1))), Is("a", 1)),
+        (AllOf(In("a", {1, 2}), In("a", {1, 2, 3})), In("a", {1, 2})),
+        (AnyOf(Is("a", 1), In("a", {1, 2})), In("a", {1, 2})),
+        (AnyOf(Some("a", Is("b", 1)), Some("a", Is("b", 2))), Some("a", AnyOf(Is("b", 1), Is("b", 2)))),
+        (
+            AnyOf(AllOf(Is("a", 1), Is("b", 1)), AllOf(Is("a", 1), Is("c", 1))),
+            AllOf(Is("a", 1), AnyOf(Is("b", 1), Is("c", 1))),
+        ),
+    ],
+    ids=describe,
+)
+def test_what_says_nothing_is_left_out(condition: Condition, simple: Condition):
+    assert simplify(condition) == simple
+
+
+def test_everything_inside_some_still_asks_for_an_element():
+    assert simplify(Some("a", Everything())) == Some("a", Everything())
+
+
+def test_a_condition_is_described_in_words_and_a_stable_order():
+    condition = AllOf(In("kind", {"b", "a"}), Not(Some("rulings", GreaterThan("until", NOW))), Is("organization", None))
+    assert describe(condition) == (
+        "(kind is one of [a, b] and not some of rulings has until > now and organization is none)"
+    )
+
+
+def test_binding_replaces_now_everywhere_and_shares_the_rest():
+    kept = Is("a", 1)
+    bound = bind(AllOf(kept, Every("rows", AnyOf(LessThan("x", NOW), AtLeast("x", NOW)))), INSTANT)
+    assert bound == AllOf(kept, Every("rows", AnyOf(LessThan("x", INSTANT), AtLeast("x", INSTANT))))
+    assert isinstance(bound, AllOf)
+    assert bound.conditions[0] is kept
+
+
+leaves = st.one_of(
+    st.just(Everything()),
+    st.just(Nothing()),
+    st.builds(Is, st.sampled_from("abk"), st.sampled_from([1, 2, None, ()])),
+    st.builds(In, st.sampled_from("abk"), st.sets(st.sampled_from([1, 2, None]))),
+    st.builds(AtMost, st.just("at"), st.sampled_from([NOW, INSTANT])),
+    st.builds(GreaterThan, st.just("at"), st.sampled_from([NOW, INSTANT])),
+    st.builds(LessThan, st.just("at"), st.sampled_from([NOW, INSTANT])),
+    st.builds(AtLeast, st.just("at"), st.sampled_from([NOW, INSTANT])),
+)
+conditions = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda parts: AllOf(*parts)),
+        st.lists(inner, max_size=3).map(lambda parts: AnyOf(*parts)),
+        st.builds(Not, inner),
+        st.builds(Some, st.sampled_from(["rows", "more"]), inner),
+        st.builds(Every, st.sampled_from(["rows", "more"]), inner),
+    ),
+    max_leaves=8,
+)
+rows = st.fixed_dictionaries(
+    {},
+    optional={
+        "a": st.sampled_from([1, 2, None]),
+        "b": st.sampled_from([1, 2]),
+        "k": st.sampled_from([[], [1], [2, 3]]),
+        "at": st.sampled_from([INSTANT - timedelta(days=1), INSTANT, INSTANT + timedelta(days=1)]),
+    },
+)
+documents = st.builds(
+    lambda row, inner, more: {**row, "rows": inner, "more": more}, rows, st.lists(rows), st.lists(rows)
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(conditions, documents)
+def test_simplifying_and_binding_do_not_change_the_meaning(condition: Condition, document: dict[str, Any]):
+    told = prepare(condition)(document, INSTANT)
+    assert compiled(bind(condition, INSTANT))(document) == told
+    assert prepare(simplify(condition))(document, INSTANT) == told
+    assert evaluate(simplify(bind(condition, INSTANT)), document) == told
