@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
@@ -159,9 +160,14 @@ def _serving_database(config: Config) -> Iterator[Config]:
         yield config
         return
     from fhirserver.store.embedded import EmbeddedMongo
+    from fhirserver.store.generation import Generation
 
     with EmbeddedMongo(config.data, snapshot_window=config.page_lifetime) as mongo:
-        yield replace(config, mongodb_uri=mongo.uri)
+        Generation.begin_anew(config.data)
+        try:
+            yield replace(config, mongodb_uri=mongo.uri)
+        finally:
+            Generation.end(config.data)
 
 
 def _prepare(config: Config, *, exclusive: bool) -> bool:
@@ -171,6 +177,7 @@ def _prepare(config: Config, *, exclusive: bool) -> bool:
     from fhirserver.store.audit_log import AuditLog
     from fhirserver.store.database import connect
     from fhirserver.store.indexes import create_indexes
+    from fhirserver.store.instances import named_objects
     from fhirserver.store.objects import Objects
 
     database = connect(config.mongodb_uri, config)
@@ -183,10 +190,7 @@ def _prepare(config: Config, *, exclusive: bool) -> bool:
         recovered = log.adopt(exclusive=exclusive)
         log.close()
 
-        def kept(keys: Sequence[str]) -> list[str]:
-            return list(database.instances.distinct("object", {"object": {"$in": list(keys)}}))
-
-        swept = Objects(config).sweep(kept)
+        swept = Objects(config).sweep(partial(named_objects, database))
         if recovered or swept:
             told.print(f"Recovered from an unclean stop: {recovered} audit events sealed, {swept} objects removed.")
         return database.resources.estimated_document_count() == 0

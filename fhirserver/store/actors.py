@@ -9,7 +9,6 @@ participants are found on the patient's own resources.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,26 +17,39 @@ from pymongo.client_session import ClientSession
 
 from consent import care_team
 from consent.documents import Membership
+from consent.facts import OPEN_END, OPEN_START
 from fhirserver.store.database import Database, Document
+from fhirserver.store.standing import Standing
 from resources.validation import parse
 
 # The types whose content says who somebody is.
 TYPES = frozenset({"Practitioner", "PractitionerRole", "Organization", "Group", "CareTeam"})
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What is in force for a person or a client at one instant; codings are written `system|code`."""
-
-    keys: frozenset[str]
-    is_active: bool
-    professions: frozenset[str]
-    specialties: frozenset[str]
-    organization_types: frozenset[str]
+# Actors that one process keeps at once; more than are at work in a region at one time.
+_MOST_KEPT = 20_000
 
 
 def standing(database: Database, reference: str, organization: str | None, now: datetime) -> Standing:
-    """Look up an actor who acts for `organization` (None: for nobody but themselves) at `now`."""
+    """Who an actor is who acts for `organization` (None: for nobody but themselves) at `now`.
+
+    Looked up at every request, unless this process knows that nobody has written to the directory since it last did.
+    """
+    generation = None if database.generation is None else database.generation.stable()
+    key = (reference, organization)
+    if generation is not None:
+        kept = database.standings.get(key)
+        if kept is not None and kept[0] == generation and kept[1].since <= now < kept[1].until:
+            return kept[1]
+    found = _look_up(database, reference, organization, now)
+    if generation is not None and database.generation is not None and database.generation.stable() == generation:
+        if len(database.standings) >= _MOST_KEPT:
+            database.standings.clear()
+        database.standings[key] = (generation, found)
+    return found
+
+
+def _look_up(database: Database, reference: str, organization: str | None, now: datetime) -> Standing:
     names = [reference] if organization is None else [reference, organization]
     found: dict[str, Document] = {
         document["_id"]: document for document in database.actors.find({"_id": {"$in": names}})
@@ -54,12 +66,15 @@ def standing(database: Database, reference: str, organization: str | None, now: 
     roles = [
         row for row in own.get("rows", ()) if row["group"] in keys and row["group"].startswith("PractitionerRole/")
     ]
+    bounds = [row[end] for one in found.values() for row in one.get("rows", ()) for end in ("from", "until")]
     return Standing(
         keys=keys,
         is_active=own.get("active", True),
         professions=frozenset(code for role in roles for code in role.get("codes", ())),
         specialties=frozenset(code for role in roles for code in role.get("specialties", ())),
         organization_types=frozenset(found.get(organization or "", {}).get("types", ())),
+        since=max((bound for bound in bounds if bound <= now), default=OPEN_START),
+        until=min((bound for bound in bounds if bound > now), default=OPEN_END),
     )
 
 

@@ -7,18 +7,47 @@ are closed languages and each node has one translation here; an unknown node is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import bson
+from bson.raw_bson import RawBSONDocument
+
 from consent import condition as c
+from consent.engine import Permission
 from fhirserver.search import expression as e
 from fhirserver.store.indexes import BY_DATE, BY_START, BY_UPDATE, BY_VALUE
 
 Filter = dict[str, Any]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 _OPERATORS = {"lt": "$lt", "lte": "$lte", "gt": "$gt", "gte": "$gte"}
 
 # Matches no document: `_id` always exists.
 NOTHING: Filter = {"_id": {"$exists": False}}
+
+
+# Stands for the instant of the request in a filter that is encoded once; no stored window has this millisecond.
+_INSTANT = datetime(1867, 5, 4, 3, 2, 1, 987_000, tzinfo=UTC)
+_INSTANT_BYTES = bson.encode({"": _INSTANT})[6:14]
+
+# Templates of so many actors and types are kept encoded; each is some hundred bytes.
+_MOST_KEPT = 8_192
+_encoded: dict[int, tuple[c.Condition, bytes]] = {}
+
+
+def permission_filter(permission: Permission) -> RawBSONDocument:
+    """The filter of a permission at its instant. Each template is compiled and encoded once, then only dated."""
+    template = permission.template
+    kept = _encoded.get(id(template))
+    if kept is None or kept[0] is not template:
+        if len(_encoded) >= _MOST_KEPT:
+            _encoded.clear()
+        kept = (template, bson.encode(compile_condition(c.bind(template, _INSTANT))))
+        _encoded[id(template)] = kept
+    milliseconds = (permission.instant - _EPOCH) // timedelta(milliseconds=1)
+    return RawBSONDocument(kept[1].replace(_INSTANT_BYTES, milliseconds.to_bytes(8, "little", signed=True)))
 
 
 def compile_condition(condition: c.Condition) -> Filter:

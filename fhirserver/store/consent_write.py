@@ -1,7 +1,7 @@
 """What a Consent must be before it is stored: one that we could not enforce as it was meant is refused (422).
 
-The rules are those of `consent.problems`; what needs a look at the directory, that nobody opens a record to a payer or to
-an employer, is here (FAQ 3 and 12, docs/policy.md).
+The rules are those of `consent.problems`; what needs a look at the directory, that nobody opens a record to a payer or
+to an employer, is here (FAQ 3 and 12, docs/policy.md).
 """
 
 from __future__ import annotations

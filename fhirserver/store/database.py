@@ -6,7 +6,7 @@ that began it, so helpers must never open a second one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any, Protocol
 
@@ -16,6 +16,8 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from fhirserver.config import Config
+from fhirserver.store.generation import Generation
+from fhirserver.store.standing import Standing
 
 Document = dict[str, Any]
 
@@ -50,12 +52,23 @@ class Database:
         self.actors = self.database["actors"]
         self.instances = self.database["instances"]
         self.locks = self.database["locks"]
+        # What this process looked up of actors, kept while the generation stays (`actors.standing`).
+        self.generation: Generation | None = None
+        self.standings: dict[tuple[str, str | None], tuple[int, Standing]] = {}
         # Without one the rows wait, unsealed, for the next process that has one.
         self.sealer: Sealer | None = None
 
     def collection_of(self, type_: str) -> Collection[Document]:
         """Where current versions of a resource type are: AuditEvents apart, so that they can be append-only."""
         return self.audit if type_ == "AuditEvent" else self.resources
+
+    def get(self, collection: Collection[Document], identity: str, fields: Mapping[str, int]) -> Document | None:
+        """The document of that `_id`, or None: a bare command, which costs a third less than a cursor."""
+        answer = self.command(
+            "find", collection.name, filter={"_id": identity}, projection=fields, limit=1, singleBatch=True
+        )
+        found: list[Document] = answer["cursor"]["firstBatch"]
+        return found[0] if found else None
 
     def command(self, name: str, value: Any, **options: Any) -> Document:
         """Run a database command with time zones in the answer."""
@@ -84,7 +97,9 @@ def connect(uri: str, config: Config) -> Database:
         serverSelectionTimeoutMS=20_000,
         maxPoolSize=max(16, config.threads * 2),
     )
-    return Database(client, config.database)
+    database = Database(client, config.database)
+    database.generation = Generation.of(config.data)
+    return database
 
 
 __all__ = ["Database", "Document", "connect"]

@@ -41,6 +41,14 @@ def stored(database: Database, study_instance_uid: str, sop_instance_uids: Colle
     return database.instances.find(wanted, _IDENTITY).to_list()
 
 
+def metadata_of(database: Database, study_instance_uid: str, series_instance_uid: str) -> bytes:
+    """The stored metadata of one instance of a series, for the store transaction. Raises LookupError."""
+    row = database.instances.find_one({"study": study_instance_uid, "series": series_instance_uid}, {"metadata": 1})
+    if row is None:
+        raise LookupError(series_instance_uid)
+    return bytes(row["metadata"])
+
+
 def named_objects(database: Database, keys: Sequence[str]) -> set[str]:
     """Those of the object keys that a row names: what `Objects.sweep` must keep."""
     found = database.instances.find({"object": {"$in": list(keys)}}, {"object": 1})

@@ -8,6 +8,7 @@ saw (MongoDB snapshot reads), and each page is decided anew on the present state
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from fhirserver.config import Config
 from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, TooCostly
 from fhirserver.search import expression as e
 from fhirserver.search.parse import Include, Query
-from fhirserver.store.compile import NOTHING, Filter, compile_condition, compile_expression, hint_for
+from fhirserver.store.compile import NOTHING, Filter, compile_expression, hint_for, permission_filter
 from fhirserver.store.database import Database, Document
 from fhirserver.store.guard import Guard
 from fhirserver.store.patient_access import PatientState
@@ -73,7 +74,7 @@ class ResourceStore:
     def read(self, type_: str, id_: str) -> Row:
         """The current version. Raises NotFound where absent or refused, Gone where deleted and once permitted."""
         reference = f"{type_}/{id_}"
-        document = self._database.collection_of(type_).find_one({"_id": reference}, _FIELDS)
+        document = self._database.get(self._database.collection_of(type_), reference, _FIELDS)
         if document is None or self._access.decide("read", document["facts"]).effect != "permit":
             raise NotFound(f"{reference} is not known.")
         if document.get("del"):
@@ -185,8 +186,7 @@ class ResourceStore:
         if not permission.audience:
             return NOTHING
         names = sorted(permission.audience)
-        condition = compile_condition(permission.condition)
-        return {"t": type_, "aud": {"$in": names}, "$and": [condition]}
+        return {"t": type_, "aud": {"$in": names}, "$and": [permission_filter(permission)]}
 
     def _fetch(
         self, query: Query, visible: Filter, asked: Filter, order: list[tuple[str, int]], position: Position | None
@@ -321,10 +321,10 @@ class ResourceStore:
                 del noted[before:]
             unit = Unit(self._database, self._access, session, self._config, self._policy, self._match)
             result = work(unit)
-            unit.flush()
+            unit.flush(directory)
             return result, unit
 
-        with self._database.client.start_session() as session:
+        with ExitStack() as directory, self._database.client.start_session() as session:
             try:
                 result, unit = session.with_transaction(body)
             except DuplicateKeyError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -222,7 +223,7 @@ class Unit:
     def _index(self, document: Document, resource: Mapping[str, Any]) -> None:
         """Add the search values; the sort keys get names, since MongoDB cannot index two arrays together."""
         stamped = {**resource, "meta": {**resource.get("meta", {}), "lastUpdated": fhir_instant(document["lu"])}}
-        extracted = values.extract(SUPPORTED[document["t"]], stamped, self._zone)
+        extracted = values.extract(SUPPORTED[document["t"]], stamped, self._zone, self._config.fhir_base)
         document["tk"] = extracted.tk
         document["rg"] = extracted.rg
         document["so"] = {name: {"a": low, "z": high} for name, (low, high) in extracted.so.items()}
@@ -320,8 +321,11 @@ class Unit:
 
     # The end
 
-    def flush(self) -> None:
-        """Send all of it: at most one bulk write per collection."""
+    def flush(self, directory: ExitStack) -> None:
+        """Send all of it: at most one bulk write per collection.
+
+        Where that changes who somebody is, `directory` is entered, which the caller leaves after the commit.
+        """
         self._check_grounds()
         changed = [state for state in self._states.values() if state.is_changed]
         writes: dict[str, list[Any]] = {"resources": [], "audit": [InsertOne(event) for event in self.events]}
@@ -337,6 +341,8 @@ class Unit:
         ]
         writes["patient_access"] = [state.write() for state in changed]
         writes["actors"] = self._actor_changes()
+        if writes["actors"] and self._database.generation is not None:
+            directory.enter_context(self._database.generation.writing())
         writes["instances"] = [ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in self._instances]
         for name, operations in writes.items():
             if operations:

@@ -1,4 +1,4 @@
-"""What is compiled into a query means what is evaluated in Python: on a real MongoDB, for random predicates and rows."""
+"""What is compiled into a query means what is evaluated in Python, on a real MongoDB, for random rows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consent import condition as c
+from consent.engine import Permission
 from fhirserver.search import expression as e
 from fhirserver.search.stored import Values
-from fhirserver.store.compile import compile_condition, compile_expression
+from fhirserver.store.compile import compile_condition, compile_expression, permission_filter
 from fhirserver.store.database import Database
 
 INSTANTS = [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 5)]
@@ -139,3 +140,14 @@ def test_an_expression_finds_exactly_the_rows_it_holds_for(
     expected = [number for number, row in enumerate(rows) if e.evaluate(expression, row)]
     stored = [{"tk": row.tk, "rg": row.rg} for row in rows]
     assert found(database, stored, compile_expression(expression)) == expected
+
+
+def test_a_permission_is_encoded_once_and_dated_at_each_request(database: Database) -> None:
+    template = c.Some("relations", c.AllOf(c.AtMost("from", c.NOW), c.GreaterThan("until", c.NOW)))
+    rows = [{"relations": [{"from": INSTANTS[number], "until": INSTANTS[number + 1]}]} for number in range(3)]
+    database.instances.delete_many({})
+    database.instances.insert_many([{"_id": number, "facts": row} for number, row in enumerate(rows)])
+    for number in range(3):
+        permission = Permission(template, INSTANTS[number], frozenset(), ())
+        matched = database.instances.find({"$and": [permission_filter(permission)]}, {"_id": 1}).to_list()
+        assert [row["_id"] for row in matched] == [number]

@@ -1,0 +1,22 @@
+"""What is in force for a person or a client at one instant, as the store found it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Names, activity and qualifications; codings are written `system|code`.
+
+    It is the same from `since`, included, to `until`, excluded, as long as nobody writes to the directory.
+    """
+
+    keys: frozenset[str]
+    is_active: bool
+    professions: frozenset[str]
+    specialties: frozenset[str]
+    organization_types: frozenset[str]
+    since: datetime
+    until: datetime
