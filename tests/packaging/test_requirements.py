@@ -1,52 +1,67 @@
-"""What the code imports is what setup.cfg requires, no less and no more."""
+"""What is imported is what setup.cfg requires: of the code no less and no more, of tests and tools no less."""
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 from packaging.requirements import Requirement
 
 from tests.packaging.distribution import PACKAGES, ROOT, canonical, lines, setup_cfg
 
+# Folders beside the packages whose programs run from a clone.
+BESIDE = ("benchmarks", "tests", "tools")
+PROVIDERS = {module: {canonical(name) for name in given} for module, given in packages_distributions().items()}
+
 # Required though no module of ours imports them, and why.
 USED_BY_OTHERS: dict[str, str] = {
-    "marshmallow": "flask-smorest describes parameters with it",
+    "numpy": "pydicom gives pixels with it, which the demo's story compares",
 }
 
 
-def imported_modules() -> Iterator[str]:
-    """Top-level names that the four packages import, at any depth of their code."""
-    for package in PACKAGES:
-        for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Import):
-                    yield from (alias.name.partition(".")[0] for alias in node.names)
-                elif isinstance(node, ast.ImportFrom) and node.module:
-                    yield node.module.partition(".")[0]
+def imported_modules(folder: Path) -> Iterator[str]:
+    """Top-level names that the modules below `folder` import, at any depth of their code."""
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield node.module.partition(".")[0]
 
 
-def third_party() -> set[str]:
-    return set(imported_modules()) - set(sys.stdlib_module_names) - set(PACKAGES)
+def third_party(folders: Iterable[str]) -> set[str]:
+    own = {*PACKAGES, *BESIDE}
+    imported = {module for folder in folders for module in imported_modules(ROOT / folder)}
+    return imported - set(sys.stdlib_module_names) - own
+
+
+def names(text: str) -> set[str]:
+    return {canonical(Requirement(line).name) for line in lines(text)}
 
 
 def required() -> set[str]:
-    return {canonical(Requirement(text).name) for text in lines(setup_cfg()["options"]["install_requires"])}
+    return names(setup_cfg()["options"]["install_requires"])
 
 
-def test_every_import_is_required():
-    providers = packages_distributions()
-    unmet = {
-        module for module in third_party() if not {canonical(name) for name in providers.get(module, ())} & required()
-    }
-    assert unmet == set()
+def unmet(folders: Iterable[str], requirements: set[str]) -> set[str]:
+    """The imported modules that no requirement provides."""
+    return {module for module in third_party(folders) if not PROVIDERS.get(module, set()) & requirements}
+
+
+def test_every_import_of_the_code_is_required():
+    assert unmet(PACKAGES, required()) == set()
+
+
+def test_every_import_of_tests_and_tools_is_required_by_an_extra():
+    extras = setup_cfg()["options.extras_require"].values()
+    assert unmet(BESIDE, required().union(*map(names, extras))) == set()
 
 
 def test_every_requirement_is_imported():
-    providers = packages_distributions()
-    imported = {canonical(name) for module in third_party() for name in providers.get(module, ())}
+    imported = {name for module in third_party(PACKAGES) for name in PROVIDERS.get(module, ())}
     assert required() - imported - set(USED_BY_OTHERS) == set()
 
 
