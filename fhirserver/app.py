@@ -125,6 +125,9 @@ def _install_errors(app: Flask, renderers: Mapping[str, Renderer]) -> None:
         return _render_plain(error)
 
     def handle_http(error: HTTPException) -> Response:
+        path = request.path.removeprefix("/fhir")
+        if error.code in {404, 405} and path != request.path and not path.strip("/").startswith("."):
+            return render(routes.refusal_of(request.method, path, _headers(error)))
         return render(_translated(error))
 
     def handle_unexpected(error: Exception) -> Response:
@@ -139,8 +142,11 @@ def _install_errors(app: Flask, renderers: Mapping[str, Renderer]) -> None:
 def _translated(error: HTTPException) -> FhirError:
     """Werkzeug's error as ours, with the headers that belong to it (Allow)."""
     kind = _BY_STATUS.get(error.code or 500, errors.BadRequest if (error.code or 500) < 500 else FhirError)
-    headers = {name: value for name, value in error.get_headers() if name not in {"Content-Type", "Content-Length"}}
-    return kind(error.description or error.name, headers=headers)
+    return kind(error.description or error.name, headers=_headers(error))
+
+
+def _headers(error: HTTPException) -> dict[str, str]:
+    return {name: value for name, value in error.get_headers() if name not in {"Content-Type", "Content-Length"}}
 
 
 def _render_plain(error: FhirError) -> Response:

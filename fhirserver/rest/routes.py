@@ -1,15 +1,16 @@
 """The routes of the FHIR base: one rule for each shape of address, whatever the resource type.
 
-`ROUTED` is the list of interactions that are answered; the capability statement is made from it. Every other address
-under the base ends in `not_offered`, which says what is not offered instead of ignoring it.
+`ROUTED` is the list of interactions that are answered, and the capability statement is tested against it. Every other
+address under the base ends in `refusal_of`, which says what is not offered.
 
 https://hl7.org/fhir/R4/http.html
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 
 from flask import Response, request
 from flask_smorest import Blueprint
@@ -50,8 +51,6 @@ ROUTED = (
     ("POST", "", "bundle", ("batch", "transaction")),
 )
 """Method, address below the base, view function, and the FHIR interactions that it answers."""
-
-_EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class Routes:
@@ -148,10 +147,6 @@ class Routes:
         answers = context.settle(partial(perform, context, entries, handling=exchange.preferences.handling))
         return exchange.answer(response_bundle(type_, answers, self._base, exchange.preferences.returns))
 
-    def not_offered(self, rest: str = "") -> Response:
-        """Refuse what FHIR defines and this server does not offer, and what nobody defines."""
-        raise refusal_of(request.method, rest)
-
     # Steps
 
     def _begin(self, type_: str, id_: str | None = None) -> tuple[Exchange, Context]:
@@ -169,38 +164,50 @@ class Routes:
         return read_body(request, self._limit)
 
 
-def refusal_of(method: str, path: str) -> FhirError:
-    """The error for an address under the base that no interaction answers, in words for its shape."""
-    segments = path.strip("/").split("/")
-    type_ = segments[0]
+def refusal_of(method: str, path: str, headers: Mapping[str, str] | None = None) -> FhirError:
+    """The error for an address under the base that no interaction answers, in words for its shape.
+
+    `headers` are those of the router's own refusal: Allow, where other methods are answered there.
+    """
+    error = _refusal(method, path.removeprefix("/").rstrip("/").split("/"))
+    error.headers = {"Allow": "", **(headers or {})} if error.status == HTTPStatus.METHOD_NOT_ALLOWED else {}
+    return error
+
+
+def _refusal(method: str, segments: list[str]) -> FhirError:
     if any(segment.startswith("$") for segment in segments):
-        return NotSupported(f"This server offers no operation at {path}.")
-    if path.strip("/") in {"_history", ""} or path == "_search":
-        what = {"_history": "History of the whole system", "_search": "Search across all types"}.get(path, "This")
-        if not path and method in {"GET", "HEAD"}:
-            what = "Search across all types"
-        return MethodNotAllowed(f"{what} is not offered.")
-    if type_ not in SUPPORTED:
-        return NotFound(f"{type_} is not a resource type of this server.", code="not-supported")
-    match segments[1:]:
-        case [] if method in {"PUT", "PATCH", "DELETE"}:
+        return NotSupported(f"This server offers no operation at {'/'.join(segments)}.")
+    match segments:
+        case [""]:
+            return MethodNotAllowed(
+                "The base takes a batch or transaction by POST; search across types is not offered."
+            )
+        case ["_history"]:
+            return MethodNotAllowed("History of the whole system is not offered.")
+        case ["_search"]:
+            return MethodNotAllowed("Search across all types is not offered.")
+        case ["", *_]:
+            return NotFound("Nothing is there: an address has no empty segment.")
+        case [type_, *_] if type_ not in SUPPORTED:
+            return NotFound(f"{type_} is not a resource type of this server.", code="not-supported")
+        case [_]:
             return MethodNotAllowed(
                 "Conditional update, patch and delete are not offered: name the resource by its id."
             )
-        case ["_history"]:
+        case [_, "_history"]:
             return MethodNotAllowed("History of a type is not offered.")
-        case ["_search"]:
+        case [_, "_search"]:
             return MethodNotAllowed("Search by form is a POST.")
-        case [id_] if is_id(id_) and method == "PATCH":
-            return MethodNotAllowed("PATCH is not offered: send the whole resource by PUT with If-Match.")
-        case [id_] if not is_id(id_):
+        case [_, id_] if not is_id(id_):
             return BadRequest(f"Not a resource id: {id_}", code="value")
-        case [_, target, *_] if target in SUPPORTED or target == "*":
+        case [_, _] if method == "PATCH":
+            return MethodNotAllowed("PATCH is not offered: send the whole resource by PUT with If-Match.")
+        case [_, _, target, *_] if target in SUPPORTED or target == "*":
             return NotSupported("Search of a compartment is not offered: search the type by its patient.")
-        case [_] | [_, "_history"] | [_, "_history", _]:
+        case [_, _] | [_, _, "_history"] | [_, _, "_history", _]:
             return MethodNotAllowed(f"{method} is not offered here.")
         case _:
-            return NotFound(f"Nothing is at {path}.")
+            return NotFound(f"Nothing is at {'/'.join(segments)}.")
 
 
 def blueprint(service: Service, authenticate: Authenticate) -> Blueprint:
@@ -209,7 +216,4 @@ def blueprint(service: Service, authenticate: Authenticate) -> Blueprint:
     fhir = Blueprint("fhir", __name__, url_prefix="/fhir", description="FHIR R4, RESTful API")
     for method, rule, name, _ in ROUTED:
         fhir.add_url_rule(rule, name, getattr(routes, name), methods=[method])
-    fhir.add_url_rule("/", "bundle_at_root", routes.bundle, methods=["POST"])
-    for rule in ("", "/", "/<path:rest>"):
-        fhir.add_url_rule(rule, f"not_offered_{rule.count('<')}{len(rule)}", routes.not_offered, methods=_EVERY_METHOD)
     return fhir

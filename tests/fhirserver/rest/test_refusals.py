@@ -184,7 +184,17 @@ def test_methods_of_other_protocols_are_refused_with_an_outcome(his, method):
 def test_options_names_the_methods(his):
     response = his.request("OPTIONS", "/Patient/1")
     assert response.status_code == 200
-    assert {"GET", "PUT", "DELETE"} <= set(response.headers["Allow"].replace(" ", "").split(","))
+    assert allowed(response) == {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"}
+
+
+def test_a_method_that_is_not_offered_is_told_which_ones_are(his):
+    assert allowed(his.request("PATCH", "/Patient/1")) == {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"}
+    assert allowed(his.request("PUT", "/Patient")) == {"GET", "HEAD", "POST", "OPTIONS"}
+    assert allowed(his.get("/_history")) == {""}
+
+
+def allowed(response):
+    return set(response.headers["Allow"].replace(" ", "").split(","))
 
 
 @pytest.mark.parametrize("prefer", ["return=everything", "handling=careless"])
