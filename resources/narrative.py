@@ -8,9 +8,11 @@ author has signed.
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from lxml import etree
 
+MAX_PROBLEMS = 20
 XHTML = "{http://www.w3.org/1999/xhtml}"
 _ELEMENTS = """
 a abbr acronym address area b big blockquote br caption cite code col colgroup dd del dfn div dl dt em h1 h2 h3 h4 h5 h6
@@ -42,7 +44,7 @@ def problems(div: str) -> list[str]:
         return [f"The narrative is not well-formed XHTML: {error.msg}"]
     if root.tag != f"{XHTML}div":
         return ["The narrative must be one <div> in the namespace http://www.w3.org/1999/xhtml"]
-    found = [problem for element in root.iter() for problem in _element_problems(element)]
+    found = list(islice((problem for element in root.iter() for problem in _element_problems(element)), MAX_PROBLEMS))
     if not any(text.strip() for text in root.itertext()) and root.find(f".//{XHTML}img") is None:
         found.append("The narrative has no content (txt-2)")
     return found

@@ -31,6 +31,9 @@ __all__ = ["Invalid", "Issue", "MalformedError", "Parsed", "check", "encode", "p
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_ISSUES = 50
+MAX_CODES = 12
+MAX_SHOWN = 80
+MAX_LISTED_NODES = 2000
 TOO_DEEP = "The JSON is nested too deeply"
 
 
@@ -400,10 +403,43 @@ def _two_choices(choice: str, first: str, second: str) -> str:
 
 
 def _schema_issues(wrapped: dict[str, Any], where: Where) -> Iterator[Issue]:
-    for error in _schema().iter_errors(wrapped):
+    for error in _schema_errors(wrapped):
         type_name, *path = error.instance_path
         place = f"{path_of(where)}{_expression(str(type_name), path)}"
         yield from _issues_of(error, place)
+
+
+def _schema_errors(wrapped: dict[str, Any]) -> list[jsonschema_rs.ValidationError]:
+    """The errors of an invalid resource, or the first of them when they are too many to be counted.
+
+    jsonschema-rs collects all errors before it gives the first, which for a body made of errors takes many seconds; so
+    only the beginning of a large resource is listed.
+    """
+    beginning = _beginning(wrapped, [MAX_LISTED_NODES])
+    errors = list(_schema().iter_errors(beginning))
+    if errors:
+        return errors
+    try:
+        _schema().validate(wrapped)
+    except jsonschema_rs.ValidationError as error:
+        return [error]
+    return []
+
+
+def _beginning(node: Any, budget: list[int]) -> Any:
+    """A copy in which lists end where the budget of objects and list entries, shared by the whole copy, is spent."""
+    if isinstance(node, dict):
+        budget[0] -= 1
+        return {name: _beginning(value, budget) for name, value in node.items()}
+    if not isinstance(node, list):
+        return node
+    kept = []
+    for entry in node:
+        if kept and budget[0] <= 0:
+            break
+        budget[0] -= 1
+        kept.append(_beginning(entry, budget))
+    return kept
 
 
 def _expression(type_name: str, path: list[str | int]) -> str:
@@ -427,10 +463,14 @@ def _issues_of(error: jsonschema_rs.ValidationError, place: str) -> Iterator[Iss
                 yield Issue("error", "structure", f"{place}.{name}", f"{name} is not an element here")
         case "type":
             yield Issue(
-                "error", "structure", place, f"{_shown(error.instance)} is not of the JSON type {_words(details)}"
+                "error",
+                "structure",
+                place,
+                f"{_shown(error.instance)} is not of the JSON type {_words(details['types'])}",
             )
         case "enum":
-            yield Issue("error", "code-invalid", place, error.message)
+            text = f"{_shown(error.instance)} is not one of the codes allowed here: {_allowed(details['options'])}"
+            yield Issue("error", "code-invalid", place, text)
         case "minItems":
             yield Issue("error", "structure", place, "An array may not be empty: leave the element out instead")
         case "minProperties":
@@ -449,12 +489,22 @@ def _issues_of(error: jsonschema_rs.ValidationError, place: str) -> Iterator[Iss
             yield Issue("error", "structure", place, error.message)
 
 
-def _words(details: Mapping[str, Any]) -> str:
-    types = details.get("types") or details.get("expected") or details.get("value") or "expected"
-    return " or ".join(types) if isinstance(types, list | tuple) else str(types)
+def _allowed(codes: list[Any]) -> str:
+    """The first codes of an enumeration, in words."""
+    named = [str(code) for code in codes if code is not None]
+    return ", ".join(named[:MAX_CODES]) + (f" and {len(named) - MAX_CODES} more" if len(named) > MAX_CODES else "")
+
+
+def _words(types: str | list[str]) -> str:
+    """The JSON types of a rule; null is allowed only as a placeholder, which is not worth mentioning."""
+    return types if isinstance(types, str) else " or ".join(name for name in types if name != "null")
 
 
 def _shown(instance: object) -> str:
-    """A short form of a value for a message."""
-    text = str(instance) if isinstance(instance, int | Decimal) and not isinstance(instance, bool) else repr(instance)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    """A short form of a JSON value for a message."""
+    if isinstance(instance, dict):
+        return "An object"
+    if isinstance(instance, list):
+        return "An array"
+    text = encode(instance[:MAX_SHOWN] if isinstance(instance, str) else instance).decode()
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
