@@ -175,12 +175,11 @@ def _prepare(config: Config, *, exclusive: bool) -> bool:
     from fhirserver.oauth.keys import SigningKeys
     from fhirserver.store import documents
     from fhirserver.store.audit_log import AuditLog
-    from fhirserver.store.database import connect
     from fhirserver.store.indexes import create_indexes
     from fhirserver.store.instances import named_objects
     from fhirserver.store.objects import Objects
 
-    database = connect(config.mongodb_uri, config)
+    database = _connect(config)
     try:
         create_indexes(database)
         documents.create_indexes()
@@ -599,9 +598,8 @@ def _connected(config: Config) -> Iterator[_Opened]:
     from fhirserver.oauth.keys import SigningKeys
     from fhirserver.store import documents
     from fhirserver.store.audit_log import AuditLog
-    from fhirserver.store.database import connect
 
-    database = connect(config.mongodb_uri, config)
+    database = _connect(config)
     log = AuditLog(database, _checkpoint(config))
     try:
         audit.use(log)
@@ -613,6 +611,15 @@ def _connected(config: Config) -> Iterator[_Opened]:
         audit.use(None)
         log.close()
         database.close()
+
+
+def _connect(config: Config) -> Database:
+    from fhirserver.store.database import connect
+
+    try:
+        return connect(config.mongodb_uri, config)
+    except ValueError as error:
+        _fail(NOT_UNDERSTOOD, f"FHIRSERVER_MONGODB_URI is not a MongoDB address: {error}")
 
 
 @contextmanager

@@ -27,8 +27,8 @@ from fhirserver.oauth.access_token import Claims, InvalidAccessTokenError, Verif
 from fhirserver.oauth.keys import SigningKeys
 from fhirserver.oauth.scopes import narrow
 from fhirserver.store import actors, documents
-from fhirserver.store.actors import Standing
 from fhirserver.store.database import Database
+from fhirserver.store.standing import Standing
 
 EXTENSION = "fhirserver.bearer"
 
@@ -48,9 +48,12 @@ _REQUEST_ID_KEY = "fhirserver.request_id"
 _MOST_KEPT = 20_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Verified:
-    """What is kept of a token: its claims, and what they amount to with the client as it was registered then."""
+    """What is kept of a token: its claims, and what they amount to with the client as it was registered then.
+
+    `system` is the actor of a system; `person` the actor that a person was at the last request, and in what standing.
+    """
 
     claims: Claims
     kind: ActorKind
@@ -61,6 +64,7 @@ class _Verified:
     display: str | None
     fresh_until: float
     system: Actor | None = None
+    person: tuple[Standing, Actor] | None = None
 
 
 class Bearer:
@@ -174,9 +178,13 @@ class Bearer:
         )
 
     def _person(self, verified: _Verified, now: datetime) -> Actor:
+        """Looked up at every request; while nothing changes it stays the same object, which is quicker to decide on."""
         claims = verified.claims
-        standing: Standing = actors.standing(self._database, verified.reference, verified.organization, now)
-        return Actor(
+        standing = actors.standing(self._database, verified.reference, verified.organization, now)
+        last = verified.person
+        if last is not None and last[0] == standing:
+            return last[1]
+        actor = Actor(
             verified.kind,
             verified.reference,
             organization=verified.organization,
@@ -191,6 +199,8 @@ class Bearer:
             launch_patient=f"Patient/{claims.patient}" if claims.patient else None,
             client_id=claims.client_id,
         )
+        verified.person = (standing, actor)
+        return actor
 
     def _note_refusal(self, request: Request, now: datetime, reason: str) -> None:
         """A request without any token is a question, not an attempt, and is not audited."""

@@ -1,0 +1,441 @@
+"""The command line, against real processes: a server that is started, used, killed and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from joserfc.jwk import ECKey, KeySet
+from pymongo import MongoClient
+from typer.testing import CliRunner
+
+from fhirserver import __version__
+from fhirserver.cli import app
+from fhirserver.store.embedded import EmbeddedMongo
+
+KEY = ECKey.generate_key("P-384", auto_kid=True)
+PATIENT = b'{"resourceType":"Patient","id":"ada","active":true}'
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A server process and what it says."""
+
+    def __init__(self, data: Path, port: int, *options: str):
+        self.data, self.port = data, port
+        command = [sys.executable, "-m", "fhirserver", "serve", "--data", str(data), "--port", str(port), *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def until_ready(self):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                return self.call("GET", "/readyz")[0] == 200 and self
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError(self.process.communicate(timeout=5)[0])
+
+    def call(self, method, path, token=None, body=None):
+        headers = {"Content-Type": "application/fhir+json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def stop(self, with_signal=signal.SIGINT):
+        self.process.send_signal(with_signal)
+        said = self.process.communicate(timeout=60)[0]
+        return self.process.returncode, said
+
+
+def processes_of(data):
+    """The processes that have this data folder or its mongod in their command line, zombies not counted."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if str(data).encode() in line:
+            found.append(int(folder.name))
+    return found
+
+
+@contextmanager
+def serving(data, *options):
+    server = Server(data, free_port(), *options)
+    try:
+        yield server.until_ready()
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("served"), "--workers", "1") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def jwks(tmp_path_factory):
+    path = tmp_path_factory.mktemp("keys") / "jwks.json"
+    path.write_text(json.dumps(KeySet([KEY]).as_dict(private=False)))
+    return path
+
+
+@pytest.fixture
+def run(server, monkeypatch):
+    """Run a command on the data folder of the running server; the result has exit_code, stdout and stderr."""
+    monkeypatch.delenv("FHIRSERVER_PUBLIC_BASE", raising=False)
+
+    def command(*arguments):
+        return CliRunner().invoke(app, [*arguments, "--data", str(server.data)])
+
+    return command
+
+
+@pytest.fixture(scope="module", autouse=True)
+def his(server, jwks):
+    """The system of hospital e1 is registered and has sent a patient."""
+    added = CliRunner().invoke(
+        app,
+        f"client add --id his --name HIS --organization Organization/e1 --jwks {jwks} --data {server.data}".split(),
+    )
+    assert added.exit_code == 0, added.stderr
+    token = CliRunner().invoke(app, ["token", "--as", "client:his", "--data", str(server.data)]).stdout.strip()
+    assert server.call("PUT", "/fhir/Patient/ada", token, PATIENT)[0] in {200, 201}
+
+
+# Tokens
+
+
+def test_a_token_and_nothing_else_is_printed_and_it_opens_the_server(run, server):
+    result = run("token", "--as", "client:his")
+    assert result.exit_code == 0
+    assert result.stdout.count("\n") == 1
+    assert server.call("GET", "/fhir/Patient/ada", result.stdout.strip())[0] == 200
+
+
+def test_a_patient_reads_their_own_record_and_no_other(run, server):
+    ada = run("token", "--as", "Patient/ada").stdout.strip()
+    bob = run("token", "--as", "Patient/bob").stdout.strip()
+    assert server.call("GET", "/fhir/Patient/ada", ada)[0] == 200
+    assert server.call("GET", "/fhir/Patient/ada", bob)[0] == 404
+
+
+def test_a_professional_without_relation_finds_nothing(run, server):
+    token = run("token", "--as", "Practitioner/d", "--organization", "Organization/e1").stdout.strip()
+    assert server.call("GET", "/fhir/Patient/ada", token)[0] == 404
+
+
+def test_a_purpose_that_is_banned_is_forbidden(run, server):
+    token = run("token", "--as", "Practitioner/d", "--purpose", "HPAYMT").stdout.strip()
+    assert server.call("GET", "/fhir/Patient/ada", token)[0] == 403
+
+
+def test_a_scope_limits_the_token(run, server):
+    token = run("token", "--as", "client:his", "--scope", "system/ImagingStudy.rs").stdout.strip()
+    assert server.call("GET", "/fhir/Patient/ada", token)[0] == 403
+
+
+def test_a_token_in_json_says_how_long_it_is_good(run):
+    answer = json.loads(run("token", "--as", "RelatedPerson/mother", "--json").stdout)
+    assert answer["token_type"] == "Bearer"
+    assert 290 <= answer["expires_in"] <= 300
+    assert answer["scope"] == "user/*.rs user/Consent.cruds"
+
+
+def test_a_token_made_by_the_operator_is_audited(run, server):
+    run("token", "--as", "Practitioner/audited")
+    with MongoClient(EmbeddedMongo(server.data).uri) as client:
+        bodies = [row["b"].decode() for row in client.fhirserver.audit.find()]
+    assert any("Practitioner/audited" in body and "fhirserver command line" in body for body in bodies)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "reason"),
+    [
+        (["--as", "Doctor/d"], 2, "is not Practitioner/ID"),
+        (["--as", "Practitioner/"], 2, "is not Practitioner/ID"),
+        (["--as", "Practitioner/a b"], 2, "is not Practitioner/ID"),
+        (["--as", "client:nobody"], 4, "no client nobody is registered"),
+        (["--as", "client:his", "--organization", "Organization/e2"], 2, "registered with"),
+        (["--as", "client:his", "--scope", "user/*.rs"], 2, "not registered for"),
+        (["--as", "Practitioner/d", "--organization", "e1"], 2, "Organization/ID"),
+        (["--as", "Practitioner/d", "--purpose", "treat"], 2, "v3-ActReason"),
+        (["--as", "Practitioner/d", "--scope", "user/*.rs nonsense"], 2, "nonsense"),
+    ],
+)
+def test_a_token_that_cannot_be_is_refused(run, arguments, status, reason):
+    result = run("token", *arguments)
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert reason in result.stderr
+
+
+def test_a_token_can_be_made_while_no_server_runs(tmp_path):
+    result = CliRunner().invoke(app, ["token", "--as", "Patient/p", "--data", str(tmp_path)])
+    assert result.exit_code == 0
+    assert result.stdout.count(".") == 2
+    assert processes_of(tmp_path) == []
+
+
+# Clients
+
+
+def test_a_client_is_listed_until_it_is_removed(run, tmp_path):
+    pem = tmp_path / "key.pem"
+    pem.write_bytes(KEY.as_pem(private=False))
+    registration = ["--name", "PACS", "--organization", "Organization/e2", "--patient-id-system", "urn:oid:1.2"]
+    added = run("client", "add", "--id", "pacs", *registration, "--public-key", str(pem))
+    assert (added.exit_code, added.stdout) == (0, "")
+    assert KEY.thumbprint() in added.stderr
+    (listed,) = [c for c in json.loads(run("client", "list", "--json").stdout) if c["client_id"] == "pacs"]
+    assert listed == {
+        "client_id": "pacs",
+        "name": "PACS",
+        "organization": "Organization/e2",
+        "category": "care",
+        "scopes": "system/*.cruds",
+        "patient_id_system": "urn:oid:1.2",
+        "active": True,
+    }
+    assert "pacs" in run("client", "list").stdout
+    assert run("client", "remove", "pacs").exit_code == 0
+    assert "pacs" not in run("client", "list", "--json").stdout
+    assert "pacs" in run("client", "list", "--json", "--all").stdout
+    assert run("client", "remove", "pacs").exit_code == 4
+    assert run("token", "--as", "client:pacs").exit_code == 4
+
+
+def test_an_id_that_is_taken_is_overwritten_only_on_request(run, jwks):
+    again = ["client", "add", "--id", "his", "--name", "HIS", "--organization", "Organization/e1", "--jwks", str(jwks)]
+    refused = run(*again)
+    assert refused.exit_code == 1
+    assert "--replace" in refused.stderr
+    assert run(*again, "--replace").exit_code == 0
+
+
+def private_jwks(path):
+    path.write_text(json.dumps(KeySet([KEY]).as_dict(private=True)))
+    return ["--jwks", str(path)]
+
+
+def no_json(path):
+    path.write_text("{")
+    return ["--jwks", str(path)]
+
+
+def no_object(path):
+    path.write_text("[]")
+    return ["--jwks", str(path)]
+
+
+def no_pem(path):
+    path.write_text("{")
+    return ["--public-key", str(path)]
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        (private_jwks, "private key"),
+        (no_json, "not a JSON Web Key Set"),
+        (no_object, "not a JSON Web Key Set"),
+        (no_pem, "not a key"),
+        (lambda _: [], "one of --jwks and --public-key"),
+    ],
+)
+def test_a_key_that_cannot_be_registered_is_refused(run, tmp_path, key, reason):
+    options = ["--id", "new", "--name", "New", "--organization", "Organization/e3"]
+    result = run("client", "add", *options, *key(tmp_path / "key"))
+    assert result.exit_code == 2
+    assert reason in result.stderr
+    assert "new" not in run("client", "list", "--json", "--all").stdout
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"--id": "a b"},
+        {"--category": "bank"},
+        {"--organization": "Patient/p"},
+        {"--organization": None},
+        {"--category": "operator"},
+        {"--scope": "system/*.xyz"},
+        {"--jwks": "/nowhere"},
+    ],
+)
+def test_a_registration_that_is_wrong_is_refused(run, jwks, changes):
+    options = {"--id": "new", "--name": "New", "--organization": "Organization/e3", "--jwks": str(jwks), **changes}
+    given = [text for name, value in options.items() if value is not None for text in (name, value)]
+    assert run("client", "add", *given).exit_code == 2
+    assert '"new"' not in run("client", "list", "--json", "--all").stdout
+
+
+# Decisions and audit
+
+
+def test_a_decision_is_explained(run):
+    refused = json.loads(run("explain-decision", "Patient/ada", "--as", "Practitioner/d", "--json").stdout)
+    assert (refused["effect"], refused["code"], refused["status"]) == ("deny", "no-relationship", "absent")
+    assert refused["text"]["en"]
+    assert refused["reasons"]
+    permitted = json.loads(run("explain-decision", "Patient/ada", "--as", "Patient/ada", "--json").stdout)
+    assert (permitted["effect"], permitted["code"]) == ("permit", "permit-self")
+    assert "permit-self" in run("explain-decision", "Patient/ada", "--as", "Patient/ada").stdout
+
+
+def test_a_refusal_by_the_token_alone_is_explained_too(run):
+    arguments = ["explain-decision", "Patient/ada", "--as", "Practitioner/d", "--purpose", "HPAYMT", "--json"]
+    assert json.loads(run(*arguments).stdout)["code"] == "ban-payer"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["Patient/nobody", "--as", "Practitioner/d"], 4),
+        (["Patient", "--as", "Practitioner/d"], 2),
+        (["Patient/ada", "--as", "Practitioner/d", "--interaction", "look"], 2),
+        (["Patient/ada", "--as", "nobody"], 2),
+    ],
+)
+def test_a_decision_about_nothing_is_not_explained(run, arguments, status):
+    result = run("explain-decision", *arguments)
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert result.stderr
+
+
+def test_the_audit_is_intact_and_an_altered_event_is_found(tmp_path):
+    def command(*arguments):
+        return CliRunner().invoke(app, [*arguments, "--data", str(tmp_path)])
+
+    with EmbeddedMongo(tmp_path) as mongo:  # as if a server ran
+        command("token", "--as", "Patient/p")
+        verdict = json.loads(command("verify-audit", "--json").stdout)
+        assert (verdict["intact"], verdict["faults"]) == (True, [])
+        assert verdict["events"] >= 1
+        assert command("verify-audit").stdout.startswith("intact: ")
+        with MongoClient(mongo.uri) as client:
+            client.fhirserver.audit.update_one({"seq": 1}, {"$set": {"b": b"{}"}})
+        broken = command("verify-audit", "--json")
+        assert broken.exit_code == 1
+        assert "was altered" in json.loads(broken.stdout)["faults"][0]
+        assert "BROKEN" in command("verify-audit").stdout
+
+
+# Serving
+
+
+def test_a_second_server_on_the_same_folder_is_refused(server):
+    second = Server(server.data, free_port())
+    status, said = second.process.wait(60), second.process.stdout.read()
+    assert status == 3
+    assert f"in use by process {server.process.pid}" in said
+    assert "Traceback" not in said
+    second.process.stdout.close()
+
+
+def test_a_port_that_is_taken_is_refused(server, tmp_path):
+    second = Server(tmp_path, server.port)
+    status, said = second.process.wait(60), second.process.stdout.read()
+    assert status == 3
+    assert f"port {server.port}" in said
+    second.process.stdout.close()
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_says_where_it_is_stops_cleanly_and_keeps_its_data(tmp_path, jwks, with_signal):
+    data = tmp_path / "data"
+    with serving(data) as server:
+        registered = f"client add --id his --name HIS --organization Organization/e1 --jwks {jwks} --data {data}"
+        assert CliRunner().invoke(app, registered.split()).exit_code == 0
+        token = CliRunner().invoke(app, ["token", "--as", "client:his", "--data", str(data)]).stdout.strip()
+        assert server.call("PUT", "/fhir/Patient/ada", token, PATIENT)[0] == 201
+        status, said = server.stop(with_signal)
+        assert status == 0
+        assert f"http://127.0.0.1:{server.port}/fhir" in said
+        assert "Traceback" not in said
+        assert processes_of(data) == []
+    with serving(data) as server:
+        token = CliRunner().invoke(app, ["token", "--as", "client:his", "--data", str(data)]).stdout.strip()
+        assert server.call("GET", "/fhir/Patient/ada", token)[0] == 200
+
+
+def test_a_server_that_is_killed_leaves_the_port_free_and_starts_again(tmp_path):
+    first = Server(tmp_path, free_port()).until_ready()
+    first.process.kill()
+    first.process.communicate(timeout=60)
+    second = Server(tmp_path, first.port).until_ready()
+    assert second.stop()[0] == 0
+    assert processes_of(tmp_path) == []
+
+
+def test_a_server_outlives_its_mongod(tmp_path):
+    with serving(tmp_path, "--workers", "1") as server:
+        (mongod,) = [pid for pid in processes_of(tmp_path) if b"--replSet" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(mongod, signal.SIGKILL)
+        server.until_ready()
+        assert server.call("GET", "/readyz")[0] == 200
+
+
+def test_a_stop_while_starting_leaves_nothing_behind(tmp_path):
+    server = Server(tmp_path, free_port())
+    lock = tmp_path / "mongodb" / "lock"
+    while not lock.exists() and server.process.poll() is None:
+        time.sleep(0.01)
+    server.stop(signal.SIGTERM)
+    assert processes_of(tmp_path) == []
+
+
+def test_the_keys_and_data_are_their_owners_only(server):
+    folder = server.data / "mongodb"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+# Understanding
+
+
+def test_the_version_is_printed():
+    result = CliRunner().invoke(app, ["version"])
+    assert (result.exit_code, result.stdout) == (0, f"{__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [["serve", "--port", "x"], ["token"], ["nonsense"], ["serve", "--workers", "0"]])
+def test_a_command_that_is_not_understood_ends_with_two(arguments):
+    assert CliRunner().invoke(app, arguments).exit_code == 2
+
+
+def test_a_setting_that_is_no_number_is_named(monkeypatch):
+    monkeypatch.setenv("FHIRSERVER_WORKERS", "many")
+    result = CliRunner().invoke(app, ["serve"])
+    assert result.exit_code == 2
+    assert "many" in result.stderr
+
+
+def test_a_database_address_that_is_none_is_told_without_a_traceback(monkeypatch, tmp_path):
+    monkeypatch.setenv("FHIRSERVER_MONGODB_URI", "mongodb://:-1")
+    result = CliRunner().invoke(app, ["client", "list", "--data", str(tmp_path)])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("fhirserver: FHIRSERVER_MONGODB_URI is not a MongoDB address")
