@@ -19,7 +19,6 @@ from fhirserver.dicomweb.attributes import Dataset, first, items, text, values
 from fhirserver.dicomweb.patient_identity import system_of
 
 DCM: Final = "http://dicom.nema.org/resources/ontology/DCM"
-ENDPOINT_ID: Final = "dicomweb"
 _IDENTIFIER_TYPES: Final = "http://terminology.hl7.org/CodeSystem/v2-0203"
 _TZ_CODE: Final = "http://hl7.org/fhir/StructureDefinition/tz-code"
 
@@ -63,11 +62,14 @@ def id_of(study_instance_uid: str) -> str:
 
 
 def imaging_study(
-    study: Study, patient: str, zone: ZoneInfo, announced: Mapping[str, Any] | None = None
+    study: Study, patient: str, zone: ZoneInfo, *, endpoint: str, announced: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The resource. `announced` is the present version, whose other elements stay; `patient` is a literal reference."""
+    """The resource. `announced` is the present version, whose other elements stay.
+
+    `patient` and `endpoint` are literal references, the latter to where its images are served.
+    """
     computed = _series(study, zone, {one.get("uid"): one for one in (announced or {}).get("series", ())})
-    resource = _filled(announced or {}, _described(study, patient, zone))
+    resource = _filled(announced or {}, _described(study, patient, zone, endpoint))
     resource |= {
         "resourceType": "ImagingStudy",
         "identifier": _identifiers(study, resource.get("identifier", ())),
@@ -87,7 +89,7 @@ def _filled(announced: Mapping[str, Any], described: Mapping[str, Any]) -> dict[
     return {**added, **announced}
 
 
-def _described(study: Study, patient: str, zone: ZoneInfo) -> dict[str, Any]:
+def _described(study: Study, patient: str, zone: ZoneInfo, endpoint: str) -> dict[str, Any]:
     """What the header says and a client may have said already."""
     header = study.attributes
     described: dict[str, Any] = {
@@ -96,7 +98,7 @@ def _described(study: Study, patient: str, zone: ZoneInfo) -> dict[str, Any]:
         **started(text(header, "StudyDate"), text(header, "StudyTime"), text(header, "TimezoneOffsetFromUTC"), zone),
         "referrer": _person(text(header, "ReferringPhysicianName")),
         "interpreter": [one for name in _names(header, "NameOfPhysiciansReadingStudy") if (one := _person(name))],
-        "endpoint": [{"reference": f"Endpoint/{ENDPOINT_ID}"}],
+        "endpoint": [{"reference": endpoint}],
         "procedureCode": [_concept(item) for item in items(header, "ProcedureCodeSequence")],
         "description": text(header, "StudyDescription"),
     }

@@ -7,12 +7,15 @@ new version of its ImagingStudy. Sending again what is stored already succeeds a
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
+
+import orjson
 
 from consent.request import parse_scopes
 from fhirserver import audit
@@ -21,12 +24,13 @@ from fhirserver.config import Config
 from fhirserver.dicomweb import carry
 from fhirserver.dicomweb.attributes import Dataset, Level, kept, tag
 from fhirserver.dicomweb.dicom_json import element
+from fhirserver.dicomweb.endpoint import endpoint, endpoint_id
 from fhirserver.dicomweb.imaging_study import Instance, Study, id_of, identifier_of, imaging_study
 from fhirserver.dicomweb.multipart import Part
 from fhirserver.dicomweb.patient_identity import PatientIdentifier
 from fhirserver.dicomweb.reason_codes import Reason
 from fhirserver.dicomweb.received import Received, Refused, receive
-from fhirserver.errors import BadRequest, Conflict, Forbidden, NotFound, Unprocessable
+from fhirserver.errors import BadRequest, Conflict, Forbidden, Gone, NotFound, Unprocessable
 from fhirserver.search.parse import parse
 from fhirserver.search.query import Query
 from fhirserver.store import instances
@@ -129,6 +133,7 @@ class StudyStore:
         access.admit("store", "ImagingStudy")
         if access.custodian is None:
             raise Forbidden("Instances are stored by the systems of establishments only.")
+        self._organization = access.custodian
         self._access = _storing(access)
         self._database = database
         self._store = ResourceStore(database, self._access, config)
@@ -237,6 +242,9 @@ class StudyStore:
             one["_id"]: one
             for one in instances.stored(self._database, uid, [one.instance.uid for one in batch.received])
         }
+        is_deleted = row is None and any(one["study"] == uid for one in present.values())
+        if is_deleted:
+            self._require_own(uid)
         written = _Written()
         fresh: list[Received] = []
         for one in batch.received:
@@ -249,23 +257,55 @@ class StudyStore:
                 written.add(one)
             else:
                 written.refused.append(one.refused(Reason.DUPLICATE_INSTANCE))
-        if fresh:
+        if fresh or is_deleted:
             written.keys = {keys[one.digest] for one in fresh}
             unit.identify(patient)
             unit.put_instances(present[one.instance.uid] for one in fresh)
             rows = [_instance(one) for one in present.values() if one["study"] == uid]
-            stored = self._save(unit, row, _study(uid, batch, rows, row), patient, announced)
+            study = self._study(uid, batch, rows, row)
+            id_ = id_of(uid) if row is None else row.id
+            stored = self._save(unit, id_, study, patient, announced)
             unit.record(event.document for event in self._events(stored, uid, len(fresh), is_new=row is None))
         return written
 
-    def _save(
-        self, unit: Unit, row: Row | None, study: Study, patient: str, announced: Mapping[str, Any] | None
-    ) -> Row:
-        resource = imaging_study(study, patient, self._zone, announced)
+    def _require_own(self, uid: str) -> None:
+        """A study whose instances are here and whose ImagingStudy is not seen: deleted by its own establishment, which
+        may send it again, or another's. Raises NotFound for the latter.
+        """
+        try:
+            self._store.read("ImagingStudy", id_of(uid))
+        except Gone:
+            return
+        raise NotFound("The study is not known.")
+
+    def _study(self, uid: str, batch: _Batch, rows: Sequence[Instance], row: Row | None) -> Study:
+        """The first headers describe the study for good; new series add theirs."""
+        attributes: Dataset = batch.attributes
+        series: dict[str, Dataset] = dict(batch.series)
+        if row is not None and row.dicom is not None:
+            attributes, known = carry.headers(row.dicom)
+            series |= known
+        for missing in {one.series for one in rows} - series.keys():
+            metadata = orjson.loads(instances.metadata_of(self._database, uid, missing))
+            series[missing] = kept(metadata, Level.SERIES)
+        return Study(uid, attributes, series, rows)
+
+    def _save(self, unit: Unit, id_: str, study: Study, patient: str, announced: Mapping[str, Any] | None) -> Row:
+        place = f"Endpoint/{endpoint_id(self._organization)}"
+        if not (announced or {}).get("endpoint"):
+            self._ensure_endpoint(unit)
+        resource = imaging_study(study, patient, self._zone, endpoint=place, announced=announced)
         parsed = validation.check("ImagingStudy", encode_exactly(resource), max_bytes=self._config.max_instance)
-        if row is None:
-            return unit.create(parsed, id_=id_of(study.uid), dicom=carry.carry(study))
-        return unit.update(parsed, row.id, dicom=carry.carry(study)).row
+        return unit.update(parsed, id_, dicom=carry.carry(study)).row
+
+    def _ensure_endpoint(self, unit: Unit) -> None:
+        """The establishment's Endpoint, made with its first study."""
+        resource = endpoint(self._organization, self._config.dicomweb_base)
+        with contextlib.suppress(NotFound):
+            unit.read("Endpoint", resource["id"])
+            return
+        row = unit.update(validation.check("Endpoint", encode_exactly(resource)), resource["id"]).row
+        unit.record(event.document for event in audit.write_events(self._access, "create", row))
 
     def _events(self, row: Row, uid: str, count: int, *, is_new: bool) -> list[audit.Event]:
         return [
@@ -318,17 +358,9 @@ def _storing(access: Access) -> Access:
     Who may store instances may send a study in several requests, so what the token says of reading and updating does
     not count here; the rules of custody and of the patient's Consents do. Decisions are noted with the request's.
     """
-    actor = replace(access.actor, scopes=parse_scopes("system/ImagingStudy.crus"))
+    actor = replace(access.actor, scopes=parse_scopes("system/ImagingStudy.crus system/Endpoint.cru"))
     return replace(access, actor=actor, decisions=access.decisions)
 
 
 def _instance(row: Mapping[str, Any]) -> Instance:
     return Instance(row["_id"], row["class"], row["series"], row["number"])
-
-
-def _study(uid: str, batch: _Batch, rows: Sequence[Instance], row: Row | None) -> Study:
-    """The first headers describe the study for good; new series add theirs."""
-    if row is None or row.dicom is None:
-        return Study(uid, batch.attributes, batch.series, rows)
-    attributes, series = carry.headers(row.dicom)
-    return Study(uid, attributes, {**batch.series, **series}, rows)

@@ -7,6 +7,7 @@ representation in another transfer syntax is not acceptable rather than costly.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,9 +18,9 @@ from fhirserver.access import Access
 from fhirserver.audit.dicom import Trigger
 from fhirserver.dicomweb import dicom_json, multipart, part10
 from fhirserver.dicomweb.frames import Frames
-from fhirserver.dicomweb.imaging_study import identifier_of
+from fhirserver.dicomweb.imaging_study import id_of, identifier_of
 from fhirserver.dicomweb.media_types import DICOM, MULTIPART, OCTETS, MediaType, accepted, matches
-from fhirserver.errors import BadRequest, NotAcceptable, NotFound
+from fhirserver.errors import BadRequest, Gone, NotAcceptable, NotFound
 from fhirserver.search.parse import parse
 from fhirserver.store import instances
 from fhirserver.store.database import Database, Document
@@ -58,6 +59,9 @@ COMPRESSED: Final[Mapping[str, str]] = {
 _SMALL: Final = 1 << 22
 """An answer up to this size is read before it is sent, which saves a round of the server per chunk."""
 
+_ANNOUNCED: Final = 10
+"""ImagingStudies of one study to look through: one holds the images, others may have been announced."""
+
 _ABSENT: Final = "The study, series, instance or frame is not known."
 
 
@@ -86,14 +90,22 @@ class Retrieve:
         self.row = self._find(study, zone)
 
     def _find(self, study: str, zone: ZoneInfo) -> Row:
+        """By the id that a study has here, which also notes a refusal for the audit; else by its identifier."""
+        with contextlib.suppress(NotFound, Gone):
+            return self._holding(self._store.read("ImagingStudy", id_of(study)), study)
         pairs = [("identifier", identifier_of(study))]
         query = parse(SUPPORTED["ImagingStudy"], pairs, handling="strict", zone=zone, supported=SUPPORTED)
-        for row in self._store.find("ImagingStudy", query.expression, limit=10, interaction="retrieve"):
-            if row.dicom is not None and row.dicom["StudyInstanceUID"] == study:
-                decision = self._access.decide("retrieve", row.facts)
-                if decision.effect == "permit":
-                    return row
+        for row in self._store.find("ImagingStudy", query.expression, limit=_ANNOUNCED, interaction="retrieve"):
+            with contextlib.suppress(NotFound):
+                if self._access.decide("retrieve", row.facts).effect == "permit":
+                    return self._holding(row, study)
         raise NotFound(_ABSENT)
+
+    def _holding(self, row: Row, study: str) -> Row:
+        """The row, if images of the study belong to it."""
+        if row.dicom is None or row.dicom["StudyInstanceUID"] != study:
+            raise NotFound(_ABSENT)
+        return row
 
     # What is retrieved
 
@@ -238,12 +250,12 @@ def _frame_type(accept: str | None, syntax: str, *, single: bool) -> tuple[str, 
     own = COMPRESSED.get(syntax)
     is_native = syntax in part10.NATIVE
     for media in accepted(accept):
-        if not (media.is_multipart or single):
+        in_parts = media.is_multipart or media.name == "*/*"
+        if not (in_parts or single):
             continue
         asked = media.parameters.get("transfer-syntax")
         if asked not in {None, "*", syntax, *({part10.EXPLICIT} if is_native else ())}:
             continue
-        in_parts = media.is_multipart or media.name == "*/*"
         if is_native and matches(media.content, OCTETS):
             return OCTETS, OCTETS, in_parts
         if own and matches(media.content, own):
