@@ -76,7 +76,9 @@ class Behaviour:
 GENERAL = Behaviour()
 
 CODES = ("code", "type", "category")
-AUTHORS = ("author", "performer", "recorder", "asserter", "resultsInterpreter", "performer.actor")
+AUTHORS = ("author", "performer", "recorder", "asserter", "performer.actor")
+AUTHORS_OF_REQUESTS = ("author", "requester", "recorder")
+"""Of a request (a type with ``intent``) the performer is only asked to do something, which makes nobody its author."""
 RELATED = ("encounter", "context", "episodeOfCare", "basedOn", "partOf")
 
 
@@ -134,7 +136,7 @@ class Declaration:
         return _distinct(address for address in addresses if address and address.startswith("Patient/"))
 
     def authors(self, resource: Resource) -> list[str]:
-        """Who performed, interpreted or wrote it; by default the elements named in `AUTHORS`."""
+        """Who performed, interpreted or wrote it; by default the elements in `AUTHORS` or `AUTHORS_OF_REQUESTS`."""
         return _references(self._authors, resource)
 
     def performed(self, resource: Resource) -> tuple[str, str] | None:
@@ -191,7 +193,8 @@ class Declaration:
 
     @cached_property
     def _authors(self) -> Extractor:
-        return self._expression(self.behaviour.authors, AUTHORS)
+        default = AUTHORS_OF_REQUESTS if "intent" in self._structure.elements else AUTHORS
+        return self._expression(self.behaviour.authors, default)
 
     @cached_property
     def _related(self) -> Extractor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from itertools import islice
+from typing import NamedTuple
 
 from lxml import etree
 
@@ -33,20 +34,30 @@ _ACTIVE_STYLE = re.compile(r"expression\s*\(|@import|javascript:|behavior\s*:|-m
 _STYLE_ADDRESS = re.compile(r"url\s*\(\s*['\"]?([^'\")]*)", re.IGNORECASE)
 
 
-def problems(div: str) -> list[str]:
-    """What is wrong with the XHTML of a narrative, in words; nothing for a safe one."""
+class Problem(NamedTuple):
+    """The FHIR issue code of a finding, and what to say."""
+
+    code: str
+    text: str
+
+
+def problems(div: str) -> list[Problem]:
+    """What is wrong with the XHTML of a narrative; nothing for a safe one."""
     if "<!DOCTYPE" in div or "<!ENTITY" in div or "<?" in div:
-        return ["A narrative may not contain a document type, entity declarations or processing instructions"]
+        text = "A narrative may not contain a document type, entity declarations or processing instructions"
+        return [Problem("security", text)]
     parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False)
     try:
         root = etree.fromstring(div.encode(), parser)
     except etree.XMLSyntaxError as error:
-        return [f"The narrative is not well-formed XHTML: {error.msg}"]
+        return [Problem("structure", f"The narrative is not well-formed XHTML: {error.msg}")]
     if root.tag != f"{XHTML}div":
-        return ["The narrative must be one <div> in the namespace http://www.w3.org/1999/xhtml"]
-    found = list(islice((problem for element in root.iter() for problem in _element_problems(element)), MAX_PROBLEMS))
+        text = "The narrative must be one <div> in the namespace http://www.w3.org/1999/xhtml"
+        return [Problem("structure", text)]
+    texts = islice((text for element in root.iter() for text in _element_problems(element)), MAX_PROBLEMS)
+    found = [Problem("security", text) for text in texts]
     if not any(text.strip() for text in root.itertext()) and root.find(f".//{XHTML}img") is None:
-        found.append("The narrative has no content (txt-2)")
+        found.append(Problem("invariant", "The narrative SHALL have some non-whitespace content (txt-2)"))
     return found
 
 

@@ -303,7 +303,7 @@ class Visit:
         elif type_name in CHECKED_PRIMITIVES and isinstance(value, str):
             if type_name == "xhtml":
                 for problem in narrative.problems(value):
-                    self.report("security", where, problem)
+                    self.report(problem.code, where, problem.text)
             elif not is_calendar_date(value):
                 self.report("value", where, f"{_shown(value)} is no day of the calendar")
 
@@ -433,7 +433,7 @@ def _beginning(node: Any, budget: list[int]) -> Any:
         return {name: _beginning(value, budget) for name, value in node.items()}
     if not isinstance(node, list):
         return node
-    kept = []
+    kept: list[Any] = []
     for entry in node:
         if kept and budget[0] <= 0:
             break

@@ -270,6 +270,13 @@ def test_the_facts_of_a_resource(
     assert codes is None or declaration.codes(resource) == codes
 
 
+def test_who_is_asked_to_perform_a_request_is_not_its_author() -> None:
+    request = {"requester": {"reference": "Practitioner/a"}, "performer": {"reference": "Practitioner/b"}}
+    assert SUPPORTED["MedicationRequest"].authors(request) == ["Practitioner/a"]
+    procedure = {"performer": [{"actor": {"reference": "Practitioner/b"}}]}
+    assert SUPPORTED["Procedure"].authors(procedure) == ["Practitioner/b"]
+
+
 def test_an_observation_derived_from_a_study_belongs_to_it() -> None:
     observation = {"derivedFrom": [{"reference": "ImagingStudy/a"}, {"reference": "Observation/b"}]}
     assert SUPPORTED["Observation"].studies(observation) == ["ImagingStudy/a"]

@@ -81,5 +81,14 @@ def test_what_could_run_load_or_mislead_is_refused(narrative: str) -> None:
 def test_external_entities_are_not_read(tmp_path: object) -> None:
     narrative = f"<!DOCTYPE div [<!ENTITY e SYSTEM 'file://{tmp_path}/x'>]>{div('&e;')}"
     assert problems(narrative) == [
-        "A narrative may not contain a document type, entity declarations or processing instructions"
+        (
+            "security",
+            "A narrative may not contain a document type, entity declarations or processing instructions",
+        )
     ]
+
+
+def test_each_problem_has_the_issue_code_of_its_kind() -> None:
+    assert [problem.code for problem in problems(div("<script/>"))] == ["security", "invariant"]
+    assert [problem.code for problem in problems(div("<p>"))] == ["structure"]
+    assert [problem.code for problem in problems("<div>x</div>")] == ["structure"]
