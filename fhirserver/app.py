@@ -134,7 +134,12 @@ def _install_errors(app: Flask, renderers: Mapping[str, Renderer]) -> None:
         _log.error("unexpected", request_id=bearer.request_id(request), route=_route(), **_described(error))
         return render(FhirError("The server failed; the request id names this failure in its log."))
 
+    def handle_database(error: Exception) -> Response:
+        _log.error("database", request_id=bearer.request_id(request), route=_route(), **_described(error))
+        return render(errors.Unavailable("The database cannot answer now.", headers={"Retry-After": "5"}))
+
     app.register_error_handler(FhirError, render)
+    app.register_error_handler(documents.DatabaseError, handle_database)
     app.register_error_handler(HTTPException, handle_http)
     app.register_error_handler(Exception, handle_unexpected)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fhirserver import audit
-from fhirserver.errors import BadRequest, NotSupported, PreconditionFailed, Unprocessable
+from fhirserver.errors import BadRequest, FhirError, NotSupported, PreconditionFailed, Unprocessable
 from fhirserver.interactions.batch import Answer, read_answer
 from fhirserver.interactions.conditional_reference import conditional_references, temporary_references
 from fhirserver.interactions.context import Context, query_pairs
@@ -47,12 +47,20 @@ def transaction(
     for entry in plan.entries:
         answer = answers.get(entry.index)
         if entry.interaction == "search":
-            with at_entry(entry.index):
-                page = search_type(context, entry.target.type, query_pairs(entry.target.query), handling=handling)
-            answers[entry.index] = Answer(200, page=page)
+            answers[entry.index] = _search(context, entry, handling)
         elif answer is not None and answer.row is not None and _is_disclosed(entry, answer):
             context.note(audit.read_events(context.access, answer.row, context.decision_on(answer.row)))
     return [answers[index] for index in range(len(entries))]
+
+
+def _search(context: Context, entry: Entry, handling: Handling) -> Answer:
+    """A search sees the result of the transaction. What it cannot answer fails alone: the rest is written already."""
+    try:
+        with at_entry(entry.index):
+            page = search_type(context, entry.target.type, query_pairs(entry.target.query), handling=handling)
+    except FhirError as error:
+        return Answer(error.status, error=error)
+    return Answer(200, page=page)
 
 
 def _is_disclosed(entry: Entry, answer: Answer) -> bool:
@@ -182,6 +190,7 @@ class _Transaction:
             with at_entry(entry.index):
                 row = only_match(self._context, self._unit, criteria)
                 if row is not None:
+                    self._refuse_change(row)
                     self._met[entry.index] = row
                     self._rename(entry, row.reference)
                     continue
@@ -189,6 +198,12 @@ class _Transaction:
                 if twins:
                     self._met[entry.index] = twins[0].index
                     self._rename(entry, self._reference(twins[0]))
+
+    def _refuse_change(self, row: Row) -> None:
+        """Raise BadRequest where another entry changes what this condition has found."""
+        for other in self._plan.entries:
+            if other.interaction in {"update", "delete"} and reference_of(other.target) == row.reference:
+                raise BadRequest(f"Entry {other.index} changes {row.reference}, which meets this condition.")
 
     def _rename(self, entry: Entry, reference: str) -> None:
         """Let every name of the entry mean what exists instead of what it would have created."""

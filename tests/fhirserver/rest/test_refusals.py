@@ -8,6 +8,7 @@ import json
 import pytest
 
 from fhirserver.audit import trail
+from fhirserver.store import documents
 from fhirserver.store.resource_store import ResourceStore
 from tests.fhirserver.rest.conftest import issues_of
 
@@ -237,6 +238,18 @@ def test_a_failure_of_the_server_is_an_outcome_without_a_word_about_its_cause(hi
     logged = capsys.readouterr().out
     assert "failing-1" in logged
     assert patient not in logged
+
+
+def test_a_database_that_does_not_answer_is_said_to_be_unavailable(his, patient, monkeypatch):
+    def fail(*_):
+        raise documents.DatabaseError(f"no answer about {patient}")
+
+    monkeypatch.setattr(ResourceStore, "read", fail)
+    response = his.get(patient)
+    assert response.status_code == 503
+    assert response.headers["Retry-After"]
+    assert issues_of(response)[0]["code"] == "transient"
+    assert patient not in response.text
 
 
 def test_errors_outside_the_fhir_base_are_plain(app):

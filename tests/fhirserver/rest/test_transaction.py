@@ -7,6 +7,8 @@ import uuid
 
 import pytest
 
+from fhirserver.errors import TooCostly
+from fhirserver.store.resource_store import ResourceStore
 from tests.fhirserver.rest.conftest import issues_of
 
 
@@ -201,6 +203,30 @@ def test_a_conditional_create_that_is_met_stands_for_what_exists(his, patient):
     assert his.get(study_at).json["subject"]["reference"] == patient
 
 
+def test_what_a_conditional_create_finds_may_not_be_changed_by_another_entry(his, patient):
+    number = his.get(patient).json["identifier"][0]["value"]
+    response = his.post(
+        "",
+        transaction(
+            entry("POST", "Patient", patient_with("x"), ifNoneExist=f"identifier=urn:oid:1.2.3|{number}"),
+            entry("DELETE", patient),
+        ),
+    )
+    assert response.status_code == 400
+    assert issues_of(response)[0]["expression"] == ["Bundle.entry[0]"]
+    assert his.get(patient).status_code == 200
+
+
+def test_a_search_that_cannot_be_answered_fails_alone_since_the_rest_is_written(his, monkeypatch):
+    def too_costly(*_, **__):
+        raise TooCostly("too much")
+
+    monkeypatch.setattr(ResourceStore, "search", too_costly)
+    response = his.post("", transaction(entry("GET", "Patient"), entry("POST", "Patient", patient_with("1"))))
+    assert response.status_code == 200
+    assert [one["response"]["status"][:3] for one in response.json["entry"]] == ["400", "201"]
+
+
 def test_two_conditional_creates_of_one_bundle_make_one_resource(his):
     number = uuid.uuid4().hex
     one = entry("POST", "Patient", patient_with(number), ifNoneExist=f"identifier=urn:s|{number}")
@@ -330,6 +356,10 @@ def test_a_bundle_that_is_none_is_refused(his, body):
 def test_a_member_named_twice_is_refused(his):
     body = b'{"resourceType":"Bundle","type":"transaction","type":"batch"}'
     assert his.post("", body).status_code == 400
+
+
+def test_the_base_may_end_with_a_slash(his):
+    assert his.post("/", transaction(entry("POST", "Patient", patient_with("1")))).status_code == 200
 
 
 def test_an_empty_transaction_is_answered_with_an_empty_bundle(his):
