@@ -85,7 +85,9 @@ def _comparison(condition: c.Condition, prefix: str) -> Filter:
         case c.Is(path, value):
             return {prefix + path: {"$eq": value, "$exists": True}} if value is None else {prefix + path: value}
         case c.In(path, values):
-            return {prefix + path: {"$in": sorted(values, key=str)}}
+            wanted: Filter = {"$in": sorted(values, key=str)}
+            # MongoDB takes a missing path for null; a Condition does not.
+            return {prefix + path: {**wanted, "$exists": True} if None in values else wanted}
         case c.AtMost(path, value):
             return {prefix + path: {"$lte": value}}
         case c.AtLeast(path, value):
