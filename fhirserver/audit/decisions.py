@@ -6,8 +6,7 @@ shape with the subtype AuthZ-Role, and does not claim the profile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from consent.decision import Decision
 from fhirserver.access import Access, Noted
@@ -22,15 +21,14 @@ def refusal_events(access: Access, noted: Noted) -> list[Event]:
     """A request was refused, by its token or by the rules; nothing for a decision that permits."""
     if noted.decision.is_permit:
         return []
-    return _decided(access, noted.interaction, noted.type, noted.id, dict.fromkeys(noted.patients, ()), noted.decision)
+    return _decided(access, noted.interaction, noted.type, noted.id, noted.patients, noted.decision)
 
 
 def consent_events(access: Access, interaction: str, row: Row, decision: Decision) -> list[Event]:
     """A request was permitted because a Consent says so; nothing where no Consent took part."""
     if not consents(decision):
         return []
-    patients = {subject["patient"]: representatives(subject) for subject in row.facts.get("subjects", ())}
-    return _decided(access, interaction, row.type, row.id, patients, decision)
+    return _decided(access, interaction, row.type, row.id, row.patients, decision)
 
 
 def consents(decision: Decision) -> list[str]:
@@ -44,22 +42,17 @@ def consents(decision: Decision) -> list[str]:
     return list(dict.fromkeys(source for source in sources if source.startswith("Consent/")))
 
 
-def representatives(subject: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The relations of a subject of facts that let somebody read the patient's trail beside the patient."""
-    return [relation for relation in subject.get("relations", ()) if relation["kind"] == "representative"]
-
-
 def _decided(
     access: Access,
     interaction: str,
     type_: str,
     id_: str | None,
-    patients: Mapping[str, Sequence[Mapping[str, Any]]],
+    patients: Sequence[str],
     decision: Decision,
 ) -> list[Event]:
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
     determining = consents(decision)
-    concerned: list[tuple[str | None, Sequence[Mapping[str, Any]]]] = [*patients.items()] or [(None, ())]
+    concerned: Sequence[str | None] = tuple(dict.fromkeys(patients)) or (None,)
     what = f"{type_}/{id_}" if id_ else type_
     return [
         event(
@@ -69,9 +62,8 @@ def _decided(
             moment,
             tuple(_entities(access, interaction, what, patient, determining)),
             patient=patient,
-            representatives=known,
         )
-        for patient, known in concerned
+        for patient in concerned
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,9 +43,8 @@ def event(
     entities: Sequence[Part],
     *,
     patient: str | None,
-    representatives: Sequence[Mapping[str, Any]] = (),
 ) -> Event:
-    """One event about at most one patient; `representatives` are the relations of those who may read it too."""
+    """One event about at most one patient, who may read it."""
     identifier = _time_ordered_id()
     now = _milliseconds(moment.now)
     instant = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -78,7 +77,7 @@ def event(
         )
     )
     about = patient or caller.patient
-    facts = _facts(identifier, shape, now, about, representatives)
+    facts = _facts(identifier, shape, now, about)
     tokens, ranges, sorts = _joined((profiles, happening, recorded, agents, source, *entities))
     return Event(
         {
@@ -110,18 +109,13 @@ def _milliseconds(now: datetime) -> datetime:
     return now.replace(microsecond=now.microsecond // 1_000 * 1_000)
 
 
-def _facts(
-    identifier: str, shape: Shape, now: datetime, patient: str | None, representatives: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def _facts(identifier: str, shape: Shape, now: datetime, patient: str | None) -> dict[str, Any]:
     """As `store.facts.static_facts` would read them, the patient concerned being the one subject.
 
-    (The compartment would add a patient who acted on another's record, and hide the event from the one concerned.)
+    (The compartment would add a patient who acted on another's record, and hide the event from the one concerned.) No
+    relation is kept: events are never rewritten, so a relation here would outlive the authority it speaks of.
     """
-    subjects = (
-        [{"patient": patient, "relations": [dict(each) for each in representatives], "rulings": [], "base": []}]
-        if patient
-        else []
-    )
+    subjects = [{"patient": patient, "relations": [], "rulings": [], "base": []}] if patient else []
     return {
         "type": "AuditEvent",
         "id": identifier,

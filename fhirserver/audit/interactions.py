@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl
 
 from consent.decision import Decision
 from fhirserver.access import Access
 from fhirserver.audit import codes, parts
 from fhirserver.audit.caller import Caller, Moment
-from fhirserver.audit.decisions import consent_events, representatives
+from fhirserver.audit.decisions import consent_events
 from fhirserver.audit.event import Event, event
 from fhirserver.audit.parts import Part, Shape, frozen
 from fhirserver.store.rows import Row
@@ -68,12 +68,9 @@ def search_events(access: Access, type_: str, query_string: str, rows: Iterable[
 
     What was asked is told, not what was found; the patients are those of the rows and those the query names.
     """
-    concerned: dict[str | None, Sequence[Mapping[str, Any]]] = dict.fromkeys(_named_patients(type_, query_string), ())
-    for row in rows:
-        for subject in row.facts.get("subjects", ()):
-            concerned[subject["patient"]] = representatives(subject)
-    if not concerned:
-        concerned[None] = ()
+    named = _named_patients(type_, query_string)
+    found = (patient for row in rows for patient in row.patients)
+    concerned: Sequence[str | None] = tuple(dict.fromkeys((*named, *found))) or (None,)
     names = sorted({name for name, _ in parse_qsl(query_string, keep_blank_values=True)})
     asked = parts.query(f"{type_}?{query_string}", f"{type_}?{'&'.join(names)}")
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
@@ -87,9 +84,8 @@ def search_events(access: Access, type_: str, query_string: str, rows: Iterable[
             moment,
             _entities(asked, patient, request),
             patient=patient,
-            representatives=known,
         )
-        for patient, known in concerned.items()
+        for patient in concerned
     ]
 
 
@@ -98,18 +94,17 @@ def _events(access: Access, interaction: str, row: Row, data: Part) -> list[Even
     request = parts.request(access.request_id)
     role = _INTERACTIONS[interaction][2]
     extra = (frozen(codes.AUDIT_LOG_USED),) if row.type == "AuditEvent" else ()
-    subjects: Sequence[Mapping[str, Any]] = row.facts.get("subjects") or ({"patient": None},)
+    concerned: Sequence[str | None] = row.patients or (None,)
     return [
         event(
-            _shape(interaction, is_about_patient=subject["patient"] is not None, extra=extra),
+            _shape(interaction, is_about_patient=patient is not None, extra=extra),
             caller,
             role,
             moment,
-            _entities(data, subject["patient"], request),
-            patient=subject["patient"],
-            representatives=representatives(subject),
+            _entities(data, patient, request),
+            patient=patient,
         )
-        for subject in subjects
+        for patient in concerned
     ]
 
 

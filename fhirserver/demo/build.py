@@ -155,8 +155,12 @@ def _care_team(person: Person, today: date) -> resources.Resource:
 def _send_exams(demo: Demo, exams: Sequence[tuple[Person, Exam]]) -> Iterator[None]:
     senders = {establishment.id: demo.establishment(establishment.id) for establishment in _SENDERS}
     today = datetime.now(PARIS).date()
+    refused = {choice.patient: choice.id for choice in CHOICES if choice.kind == "opposition"}
     for person, exam in exams:
         establishment = REGION.establishments[person.establishment]
+        if person.id in refused and senders[establishment.id].read(f"Consent/{refused[person.id]}").status == 200:
+            yield  # built before: nothing more is taken of who has refused
+            continue
         performed = datetime.combine(today - timedelta(days=exam.days_ago), time(10, 30), PARIS)
         send_exam(senders[establishment.id], establishment, person, exam, performed)
         yield

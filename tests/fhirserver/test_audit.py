@@ -367,21 +367,14 @@ def test_what_a_patient_asks_of_nobodys_record_is_in_their_own_trail() -> None:
     assert [subject["patient"] for subject in event.document["facts"]["subjects"]] == ["Patient/q"]
 
 
-def test_a_representative_of_the_patient_stays_related_to_the_event() -> None:
-    mother = {
-        "kind": "representative",
-        "key": "RelatedPerson/m",
-        "organization": None,
-        "from": NOW,
-        "until": NOW,
-        "source": "RelatedPerson/m/_history/1",
-    }
-    doctor = mother | {"kind": "declared", "key": "Practitioner/d"}
-    subject = {"patient": "Patient/p", "relations": [mother, doctor], "rulings": [], "base": []}
+def test_an_event_keeps_no_relation_that_could_outlive_the_authority_it_speaks_of() -> None:
+    mother = {"kind": "representative", "key": "RelatedPerson/m", "organization": None, "from": NOW, "until": NOW}
+    subject = {"patient": "Patient/p", "relations": [mother], "rulings": [], "base": []}
 
     (event,) = audit.read_events(access(), row(subjects=[subject]), decision())
 
-    assert event.document["facts"]["subjects"][0]["relations"] == [mother]
+    assert event.document["facts"]["subjects"][0]["relations"] == []
+    assert event.document["aud"] == ["Patient/p", "auditor"]
 
 
 def test_a_search_that_finds_nothing_is_still_told_to_the_patient_it_names() -> None:
