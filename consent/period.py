@@ -73,7 +73,8 @@ def interval(text: str, zone: ZoneInfo) -> Window:
 def _edge(found: re.Match[str]) -> Window:
     """Return the interval of a date in the first or last year of the calendar, which systems write for an open end.
 
-    It reaches to the open end as a whole: offsets and the length of the day would lead out of what can be computed with.
+    It reaches to the open end as a whole: offsets and the length of the day would lead out of what can be computed
+    with.
     """
     year, month, day = int(found["year"]), int(found["month"] or 1), int(found["day"] or 1)
     start = datetime(max(year, 1), month, day, tzinfo=UTC)

@@ -1,0 +1,199 @@
+"""The engine where the scenarios do not reach: what a decision carries, errors, and speed."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import consent
+from consent import Actor, Request, admit, audience, decide, parse_scopes, permitted, sentences
+from consent.condition import Nothing
+from consent.decision import SENTENCES
+from consent.policy import DEFAULT, Policy
+from consent.rules import RULES
+from tests.consent.reference import World
+from tests.consent.scenario import expand, facts, load_scenarios, record
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+READ = Request("read", "TREAT", NOW)
+ROOT = Path(__file__).parents[2]
+
+
+def doctor(name: str = "d", scopes: str = "user/*.rs", **more: Any) -> Actor:
+    return Actor("professional", f"Practitioner/{name}", keys=frozenset({f"Practitioner/{name}"}),
+                 scopes=parse_scopes(scopes), **more)  # fmt: skip
+
+
+def held(*access: dict[str, Any], **short: Any) -> dict[str, Any]:
+    world = World([expand(each) for each in access], {})
+    return facts(record("a", {"performed": "2026-11-20", **short}, DEFAULT), world, DEFAULT)
+
+
+TEAM = {"CareTeam": "t", "subject": "Patient/p", "members": ["Practitioner/x", "Practitioner/d"]}
+
+
+def test_a_permit_cites_the_relation_and_the_consent_it_rests_on():
+    decision = decide(doctor(), READ, held(TEAM, {"Consent": "b", "policy": "base", "permit": "anybody"}))
+    assert decision.reasons[0].rule == "relation"
+    assert decision.reasons[0].sources == ("CareTeam/t/_history/1#1", "Consent/b/_history/1")
+    assert decision.reasons[0].detail == "Patient/p"
+    assert decision.obligations == ("audit-decision",)
+
+
+def test_a_deny_cites_every_consent_that_denies():
+    decision = decide(
+        doctor(),
+        READ,
+        held(
+            TEAM,
+            {"Consent": "one", "policy": "restriction", "deny": "Practitioner/d"},
+            {"Consent": "two", "policy": "base", "deny": "anybody"},
+        ),
+    )
+    assert [reason.rule for reason in decision.reasons] == ["blocked-professional", "consent-deny"]
+    assert {source for reason in decision.reasons for source in reason.sources} == {
+        "Consent/one/_history/1",
+        "Consent/two/_history/1",
+    }
+
+
+def test_an_opposition_is_cited():
+    decision = decide(doctor(), READ, held(TEAM, {"Consent": "o", "policy": "opposition", "deny": "anybody"}))
+    assert decision.code == "opposed"
+    assert decision.reasons[0].sources == ("Consent/o/_history/1",)
+
+
+def test_a_grant_may_not_be_passed_on():
+    decision = decide(doctor(), READ, held({"Consent": "g", "policy": "grant", "permit": "Practitioner/d"}))
+    assert decision.code == "permit-grant"
+    assert "no-redisclosure" in decision.obligations
+
+
+def test_facts_that_cannot_be_evaluated_are_refused():
+    broken = {**held(TEAM), "confidentiality": "N"}
+    decision = decide(doctor(), READ, broken)
+    assert (decision.effect, decision.code, decision.status) == ("deny", "decision-error", "absent")
+    assert decide(doctor(), READ, {"type": "ImagingStudy"}).effect == "deny"
+
+
+def test_what_the_request_names_is_compared_with_what_the_token_is_limited_to():
+    limited = doctor(scopes="patient/*.rs", launch_patient="Patient/p")
+    assert admit(limited, READ, "ImagingStudy", patient="Patient/p") is None
+    refused = admit(limited, READ, "ImagingStudy", patient="Patient/q")
+    assert refused is not None
+    assert (refused.code, refused.status) == ("patient-context-mismatch", "forbidden")
+    assert admit(doctor(), READ, "ImagingStudy", patient="Patient/q") is None
+
+
+def test_who_is_not_admitted_is_permitted_nothing():
+    permission = permitted(doctor(is_active=False), READ, "ImagingStudy")
+    assert permission.condition == Nothing()
+    assert permission.audience == frozenset()
+    assert permission.rules == ()
+    assert not permission.holds(held(TEAM))
+
+
+def test_every_ban_that_holds_is_told():
+    actor = doctor(is_active=False, client_category="payer")
+    refused = admit(actor, READ, "ImagingStudy")
+    assert refused is not None
+    assert [reason.code for reason in refused.reasons] == ["ban-inactive", "ban-payer"]
+
+
+def test_a_region_may_require_a_stated_profession():
+    strict = Policy(requires_stated_profession=True)
+    refused = admit(doctor(), READ, "ImagingStudy", policy=strict)
+    assert refused is not None
+    assert refused.code == "ban-profession"
+    stated = doctor(professions=frozenset({"urn:oid:1.2.250.1.71.1.2.7|60"}))
+    assert admit(stated, READ, "ImagingStudy", policy=strict) is None
+
+
+def test_the_template_of_a_permission_is_the_same_at_every_instant():
+    later = Request("read", "TREAT", datetime(2027, 1, 1, tzinfo=UTC))
+    first, second = permitted(doctor(), READ, "ImagingStudy"), permitted(doctor(), later, "ImagingStudy")
+    assert first.template is second.template
+    assert first.condition != second.condition
+
+
+def test_the_audience_names_whom_the_record_could_ever_be_open_to():
+    document = held(
+        TEAM,
+        {"Consent": "g", "policy": "grant", "permit": "Organization/n"},
+        {"Consent": "r", "policy": "restriction", "deny": "Practitioner/z"},
+        custodian="Organization/e1",
+        authors=["Practitioner/r"],
+    )
+    assert audience(document) == [
+        "Organization/n",
+        "Patient/p",
+        "Practitioner/d",
+        "Practitioner/r",
+        "Practitioner/x",
+        "custodian:Organization/e1",
+    ]
+
+
+def test_materialising_leaves_the_static_facts_as_they_were():
+    static = record("a", {}, DEFAULT)
+    before = repr(static)
+    facts(static, World([expand(TEAM)], {}), DEFAULT)
+    assert repr(static) == before
+
+
+def test_a_patient_without_access_in_the_record_keeps_a_subject_to_whom_nobody_is_related():
+    document = consent.materialise({**record("a", {}, DEFAULT), "subjects": [{"patient": "Patient/z"}]}, [])
+    assert document["subjects"] == [{"patient": "Patient/z", "relations": [], "rulings": [], "base": []}]
+    assert not decide(doctor(), READ, document).is_permit
+
+
+def test_every_code_has_a_sentence_in_both_languages():
+    for code in SENTENCES:
+        assert set(sentences(code)) == {"fr", "en"}
+        assert all(text.endswith(".") for text in sentences(code).values())
+    with pytest.raises(KeyError):
+        sentences("because")
+
+
+def test_every_code_a_rule_gives_has_a_sentence():
+    assert {rule.code for rule in RULES} <= set(SENTENCES)
+    assert {case.code for scenario in load_scenarios() for case in scenario.cases} <= set(SENTENCES)
+
+
+def test_every_rule_and_every_code_is_documented():
+    text = (ROOT / "docs" / "policy.md").read_text("utf-8")
+    assert [rule.name for rule in RULES if f"`{rule.name}`" not in text] == []
+    assert [code for code in SENTENCES if f"`{code}`" not in text] == []
+
+
+def test_every_code_is_shown_by_a_scenario():
+    shown = {case.code for scenario in load_scenarios() for case in scenario.cases}
+    assert set(SENTENCES) - shown == {"decision-error"}
+
+
+@pytest.mark.parametrize(("consents", "bound"), [(3, 20), (100, 200)])
+def test_a_decision_about_a_typical_patient_takes_microseconds(consents: int, bound: int):
+    """The best of many rounds, with room for a busy machine: five times the goal."""
+    others = [{"Consent": f"c{n}", "policy": "restriction", "deny": f"Practitioner/n{n}"} for n in range(consents - 1)]
+    team = {
+        "CareTeam": "t",
+        "subject": "Patient/p",
+        "members": [f"Practitioner/m{n}" for n in range(7)] + ["Practitioner/d"],
+    }
+    document = held(team, {"Consent": "b", "policy": "base", "permit": "anybody", "purpose": "TREAT"}, *others)
+    actor = doctor()
+    assert decide(actor, READ, document).is_permit
+
+    def round_of(times: int) -> float:
+        start = time.perf_counter()
+        for _ in range(times):
+            decide(actor, READ, document)
+        return (time.perf_counter() - start) / times * 1e6
+
+    best = min(round_of(50) for _ in range(20))
+    print(f"{best:.1f} microseconds with {consents} Consents")
+    assert best < bound * 5
