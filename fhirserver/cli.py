@@ -199,8 +199,8 @@ def _prepare(config: Config, *, exclusive: bool) -> bool:
 
 def _announce(config: Config, is_demo: bool, is_empty: bool) -> None:
     """Once the server is ready: its addresses, and with --demo the region, who is in it, and what to try."""
-    host = "127.0.0.1" if config.host in {"0.0.0.0", "::"} else config.host  # noqa: S104 - compared, not bound
-    local = f"http://{host}:{config.port}"
+    is_everywhere = config.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+    local = f"http://{'127.0.0.1' if is_everywhere else config.host}:{config.port}"
     if not _becomes_ready(local):
         told.print("[red]The server is not ready after a minute; its log says why.")
         return
@@ -214,6 +214,8 @@ def _announce(config: Config, is_demo: bool, is_empty: bool) -> None:
     ):
         table.add_row(name, address)
     out.print(table)
+    if is_everywhere and not config.public_base:
+        told.print("Set FHIRSERVER_PUBLIC_BASE to the address that clients use: links and tokens are for that address.")
     if is_demo:
         _show_demo(local, config, out, is_empty)
     out.print("Ready. Ctrl-C stops everything.")
@@ -230,6 +232,7 @@ def _show_demo(local: str, config: Config, out: Console, is_empty: bool) -> None
             out.print(command, soft_wrap=True)
     except Exception as error:  # noqa: BLE001 - the server runs and must go on; the demo is what failed
         told.print(f"[red]The demo region is not complete:[/red] {error}", soft_wrap=True)
+        told.print("Start again with an empty data folder to have it whole.")
 
 
 def _becomes_ready(base: str) -> bool:
