@@ -190,8 +190,8 @@ class Visit:
         contained = node.get("contained", []) if isinstance(node, dict) else []
         inner = [entry for entry in contained if isinstance(entry, dict)] if isinstance(contained, list) else []
         self.contained = frozenset(entry["id"] for entry in inner if isinstance(entry.get("id"), str))
-        self.resource(node, where, type_name, depth)
-        if inner:
+        is_readable = self.resource(node, where, type_name, depth)
+        if inner and is_readable:
             self.contents(node, inner, where)
         self.contained = outer
 
@@ -211,8 +211,11 @@ class Visit:
             for key in (key for key, is_broken in broken.items() if is_broken):
                 self.report("invariant", place, f"{texts[key]} ({key})")
 
-    def resource(self, node: Any, where: Where, type_name: str, depth: int) -> None:
-        """Validate a resource at any level: against the schema, then element by element."""
+    def resource(self, node: Any, where: Where, type_name: str, depth: int) -> bool:
+        """Validate a resource at any level: against the schema, then element by element.
+
+        The answer is whether it could be read at all; what is nested too deeply is left alone from there on.
+        """
         wrapped = {type_name: node}
         try:
             is_valid = _schema().is_valid(wrapped)
@@ -220,8 +223,9 @@ class Visit:
                 self.issues.extend(islice(_schema_issues(wrapped, where), MAX_ISSUES))
         except (ValueError, RecursionError):  # jsonschema-rs refuses to read what is nested too deeply
             self.report("structure", where, TOO_DEEP)
-            return
+            return False
         self.element(node, plan_of(type_name), where, depth)
+        return True
 
     def embedded(self, node: Any, where: Where, depth: int) -> None:
         """A resource within: contained ones share the local references of their container, others have their own."""

@@ -194,6 +194,14 @@ def test_a_reference_to_elsewhere_makes_it_nobodys_record(reference: dict[str, A
     assert SUPPORTED["ImagingStudy"].patients({"subject": reference}) == []
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["Patient/p1/extra", "Patient/p1/_history", "Patient/p1/versions/2", "Patient/", "p1", "", "HumanType/p1"],
+)
+def test_only_type_and_id_make_a_local_reference(address: str) -> None:
+    assert local_reference({"reference": address}) is None
+
+
 def test_a_versioned_reference_is_to_the_same_resource() -> None:
     assert local_reference({"reference": "Patient/p1/_history/3"}) == "Patient/p1"
     assert local_reference("Patient/p1") is None

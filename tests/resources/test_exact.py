@@ -107,6 +107,11 @@ def test_decimals_are_exact() -> None:
     )
 
 
+def test_an_escaped_colon_does_not_hide_a_repeated_name() -> None:
+    body = rb'{"a":1,"a":2,"b":"\u003a"}'
+    assert has_duplicate_names(body, parse(body)) is True
+
+
 # -- references -------------------------------------------------------------------------------------------------------
 
 URN = "urn:uuid:3fdc72f4-a11d-4a9d-9260-a9f745779e1d"

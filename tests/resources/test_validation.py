@@ -125,6 +125,18 @@ def test_nesting_over_the_bound_is_refused() -> None:
     ]
 
 
+@pytest.mark.parametrize("depth", [60, 250, 300, 900, 5000, 100_000])
+def test_depth_is_refused_wherever_it_stands(depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    for body in (
+        '{"resourceType":"Patient","foo":@}',
+        '{"resourceType":"Patient","contained":[{"resourceType":"Organization","id":"o","foo":@}]}',
+        '{"resourceType":"Patient","contained":[{"resourceType":"Organization","id":"o","id":"o","foo":@}]}',
+        '{"resourceType":"Patient","name":[{"text":"\\u0041","extension":@}]}',
+    ):
+        assert {issue.code for issue in issues_of("Patient", body.replace("@", deep))} <= {"structure", "invariant"}
+
+
 @pytest.mark.parametrize("stated", ["Observation", "Foo", "Resource", "", 1, ["Patient"], {}])
 def test_the_resource_type_must_be_the_one_asked_for(stated: object) -> None:
     assert found("Patient", {"resourceType": stated}) == {("invalid", "Patient")}
@@ -320,6 +332,18 @@ def test_local_references_do_not_reach_into_another_entry() -> None:
     ]
     bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
     assert found("Bundle", bundle) == {("invariant", "Bundle.entry[1].resource.managingOrganization")}
+
+
+def test_local_references_of_an_entry_end_with_it() -> None:
+    inside = {"resourceType": "Organization", "id": "o", "name": "x"}
+    reference = {"reference": "#o"}
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{"resource": patient(contained=[inside], managingOrganization=reference)}],
+        "signature": {"type": [{"code": "x"}], "when": "2026-01-01T00:00:00Z", "who": reference},
+    }
+    assert found("Bundle", bundle) == {("invariant", "Bundle.signature.who")}
 
 
 @pytest.mark.parametrize(
