@@ -27,10 +27,6 @@ _AVAILABLE_TRANSFER_SYNTAX = 0x00083002
 _DELIMITERS = {0x0A, 0x0C, 0x0D, 0x09, 0x5C}  # PS3.5 6.1.2.5.3: character sets are reset there
 _NAME_DELIMITERS = _DELIMITERS | {0x5E, 0x3D}
 
-# PS3.5 6.2: values of these may not be several, so a backslash is a character.
-_ONE = frozenset({"LT", "ST", "UT", "UR"})
-_DEFAULT_REPERTOIRE = frozenset({"AE", "AS", "CS", "DA", "DT", "TM", "UI", "UR"})
-_TEXT = frozenset({"LO", "SH", "UC", "LT", "ST", "UT"})
 _NUMBERS = {
     "FD": ("d", 8),
     "FL": ("f", 4),
@@ -67,44 +63,31 @@ class Converter:
 
     def _convert(self, elements: Sequence[Element], encodings: list[str], path: str) -> dict[str, JsonElement]:
         out: dict[str, JsonElement] = {}
-        decode = _decoder(encodings)
+        decode, names = _decoder(encodings), _name_decoder(encodings)
         for tag, vr, value in elements:
-            if tag == _CHARACTER_SET and isinstance(value, bytes):
-                encodings = _encodings(value)
-                decode = _decoder(encodings)
             key = f"{tag:08X}"
             if isinstance(value, bytes):
-                out[key] = self._plain(vr, value, decode, encodings)
+                if tag == _CHARACTER_SET:
+                    encodings = _encodings(value)
+                    decode, names = _decoder(encodings), _name_decoder(encodings)
+                if not value:
+                    out[key] = {"vr": vr}
+                elif vr in _TEXT:
+                    out[key] = _valued(vr, _TEXT[vr](decode(value)))
+                elif vr in _NUMBERS:
+                    out[key] = {"vr": vr, "Value": self._numbers(vr, value)}
+                elif vr == "PN":
+                    out[key] = _valued(vr, [_person(name) for name in names(value).rstrip(" \0").split("\\")])
+                elif vr == "AT":
+                    out[key] = {"vr": vr, "Value": self._tags(value)}
+                else:
+                    out[key] = {"vr": vr, "InlineBinary": b64encode(self._little(vr, value)).decode("ascii")}
             elif isinstance(value, Bulk):
                 out[key] = {"vr": vr, "BulkDataURI": f"{self._bulk_uri}/{path}{key}"}
             else:
                 items = [self._convert(item, encodings, f"{path}{key}/{at}/") for at, item in enumerate(value)]
-                out[key] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+                out[key] = _valued("SQ", items)
         return out
-
-    def _plain(self, vr: str, value: bytes, decode: Decode, encodings: list[str]) -> JsonElement:
-        if not value:
-            return {"vr": vr}
-        values: list[Any]
-        if vr in _DEFAULT_REPERTOIRE:
-            text = value.decode("latin-1").rstrip(" \0")
-            values = [text] if vr == "UR" else [item.strip(" \0") or None for item in text.split("\\")]
-        elif vr in _TEXT:
-            text = decode(value).rstrip(" \0")
-            values = [text or None] if vr in _ONE else [item.strip(" \0") or None for item in text.split("\\")]
-        elif vr in {"DS", "IS"}:
-            values = [_number(vr, item) for item in value.decode("latin-1").split("\\")]
-        elif vr == "PN":
-            names = _decoded(value, encodings, _NAME_DELIMITERS).rstrip(" \0").split("\\")
-            values = [_person(name) for name in names]
-        elif vr in _NUMBERS:
-            values = self._numbers(vr, value)
-        elif vr == "AT":
-            pairs = struct.unpack(f"{self._order}{len(value) // 4 * 2}H", value[: len(value) // 4 * 4])
-            values = [f"{group:04X}{number:04X}" for group, number in zip(pairs[::2], pairs[1::2], strict=True)]
-        else:
-            return {"vr": vr, "InlineBinary": b64encode(self._little(vr, value)).decode("ascii")}
-        return {"vr": vr, "Value": values} if any(item is not None for item in values) else {"vr": vr}
 
     def _numbers(self, vr: str, value: bytes) -> list[Any]:
         letter, size = _NUMBERS[vr]
@@ -112,9 +95,47 @@ class Converter:
         numbers = struct.unpack(f"{self._order}{count}{letter}", value[: count * size])
         return [_finite(number) for number in numbers] if letter in "df" else list(numbers)
 
+    def _tags(self, value: bytes) -> list[str]:
+        pairs = struct.unpack(f"{self._order}{len(value) // 4 * 2}H", value[: len(value) // 4 * 4])
+        return [f"{group:04X}{number:04X}" for group, number in zip(pairs[::2], pairs[1::2], strict=True)]
+
     def _little(self, vr: str, value: bytes) -> bytes:
         """PS3.18 F.2.7: binary values are little endian."""
         return value if self._order == "<" else little_endian(vr, value)
+
+
+def _valued(vr: str, values: list[Any]) -> JsonElement:
+    """An element with values, of which some may be empty; one with nothing but empty values has none."""
+    if values.count(None) == len(values):
+        return {"vr": vr}
+    return {"vr": vr, "Value": values}
+
+
+def _several(text: str) -> list[Any]:
+    if "\\" not in text:
+        return [text.strip(" \0") or None]
+    return [item.strip(" \0") or None for item in text.split("\\")]
+
+
+def _one(text: str) -> list[Any]:
+    return [text.rstrip(" \0") or None]
+
+
+def _decimals(text: str) -> list[Any]:
+    return [_number(float, item) for item in text.split("\\")]
+
+
+def _integers(text: str) -> list[Any]:
+    return [_number(int, item) for item in text.split("\\")]
+
+
+# PS3.5 6.2: values of LT, ST, UT and UR may not be several, so a backslash in them is a character.
+_TEXT: Final[Mapping[str, Callable[[str], list[Any]]]] = {
+    **dict.fromkeys(("AE", "AS", "CS", "DA", "DT", "LO", "SH", "TM", "UC", "UI"), _several),
+    **dict.fromkeys(("LT", "ST", "UT", "UR"), _one),
+    "DS": _decimals,
+    "IS": _integers,
+}
 
 
 def little_endian(vr: str, value: bytes) -> bytes:
@@ -155,11 +176,17 @@ def _encodings(value: bytes) -> list[str]:
     return [python_encoding[name] for name in names if name in python_encoding] or ["iso8859"]
 
 
-def _decoder(encodings: list[str]) -> Decode:
-    if len(encodings) == 1 and encodings[0] in {"iso8859", "latin_1", "utf8", "cp1252", "ascii"}:
+def _decoder(encodings: list[str], delimiters: set[int] = _DELIMITERS) -> Decode:
+    """Text of these codecs as str. ASCII is ASCII in all of them, save for the escapes of ISO 2022."""
+    if len(encodings) == 1 and encodings[0] in _SIMPLE:
         encoding = encodings[0]
         return lambda value: value.decode(encoding, "replace")
-    return lambda value: _decoded(value, encodings, _DELIMITERS)
+    return lambda value: _decoded(value, encodings, delimiters)
+
+
+def _name_decoder(encodings: list[str]) -> Decode:
+    """The same for person names, in which character sets are reset at more delimiters."""
+    return _decoder(encodings, _NAME_DELIMITERS)
 
 
 def _decoded(value: bytes, encodings: list[str], delimiters: set[int]) -> str:
@@ -171,6 +198,9 @@ def _decoded(value: bytes, encodings: list[str], delimiters: set[int]) -> str:
         return value.decode("latin-1")
 
 
+_SIMPLE = frozenset({"iso8859", "latin_1", "utf8", "cp1252", "ascii"})
+
+
 def _person(name: str) -> dict[str, str] | None:
     """A person name by its component groups (PS3.18 F.2.2)."""
     groups = [group.strip(" \0") for group in name.split("=")]
@@ -178,13 +208,13 @@ def _person(name: str) -> dict[str, str] | None:
     return {name: group for name, group in named if group} or None
 
 
-def _number(vr: str, text: str) -> int | float | str | None:
+def _number(kind: type[int | float], text: str) -> int | float | str | None:
     """A decimal or integer string as a number; as it is written where it is none (PS3.18 F.2.3.1 allows both)."""
     text = text.strip(" \0")
     if not text:
         return None
     try:
-        number = int(text) if vr == "IS" else float(text)
+        number = kind(text)
     except ValueError:
         return text
     return number if math.isfinite(number) and abs(number) < 2**63 else text

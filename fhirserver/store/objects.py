@@ -15,6 +15,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 1 << 20
 """Bytes handed over at a time: large enough for the disk, small enough for many readers at once."""
+
+SYNCS: Final = 8
+"""Files of one process that are written to the disk at once."""
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _NOTE = ".pending"
@@ -64,10 +68,12 @@ class Objects:
             self._place = Bucket(uri)
             self._uploads = config.data / "uploads"
         self._uploads.mkdir(parents=True, exist_ok=True)
+        # The disk syncs several files in the time of one, while the next ones are still arriving.
+        self._syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="objects")
 
     def begin(self) -> Upload:
         """An empty upload; finish or abandon it, or use it in a `with` block, which abandons what is not finished."""
-        return Upload(self._place, self._uploads / f"{uuid.uuid4().hex}{_UPLOAD}")
+        return Upload(self._place, self._uploads / f"{uuid.uuid4().hex}{_UPLOAD}", self._syncing)
 
     def open(self, key: str) -> Iterator[bytes]:
         """The object's bytes in chunks. Raises NotFound before the first chunk where there is no such object."""
@@ -134,12 +140,14 @@ class Upload:
     HEAD: Final = 1 << 18
     """So much of the beginning stays at hand, enough for nearly every DICOM header."""
 
-    def __init__(self, place: Place, file: Path) -> None:
+    def __init__(self, place: Place, file: Path, syncing: Executor) -> None:
         self._place = place
         self._file = file
         self._descriptor: int | None = os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         self._digest = hashlib.sha256()
         self._map: mmap.mmap | None = None
+        self._syncing = syncing
+        self._synced: Future[None] | None = None
         self.head = bytearray()
         self.size = 0
 
@@ -182,15 +190,12 @@ class Upload:
         return self._map
 
     def rest(self) -> None:
-        """Give back memory and the open file while the upload waits to be finished or abandoned."""
+        """Give back memory and the open file, and begin to write to the disk, until `finish` or `abandon`."""
         self.head = bytearray()
         self._map = None  # closed when the last view of it goes
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
-            try:
-                os.fdatasync(descriptor)
-            finally:
-                os.close(descriptor)
+            self._synced = self._syncing.submit(_sync, descriptor)
 
     def finish(self, key: str, *, settle: bool = True) -> None:
         """Make the content visible as `key`, durably; `settle=False` leaves the name to one later `Objects.settle`.
@@ -200,6 +205,8 @@ class Upload:
         _checked(key)
         try:
             self.rest()
+            if self._synced is not None:
+                self._synced.result()
             self._place.keep(self._file, key)
             if settle:
                 self._place.settle([key])
@@ -302,6 +309,14 @@ class Bucket:
         """S3 does not complain of a missing key; other stores do, and mean the same."""
         with contextlib.suppress(FileNotFoundError):
             self._obstore.delete(self._store, key)
+
+
+def _sync(descriptor: int) -> None:
+    """Write a file's content to the disk, and close it whatever happens."""
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _checked(key: str) -> str:
