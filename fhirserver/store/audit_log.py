@@ -24,8 +24,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pymongo import InsertOne, UpdateOne
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from bson.errors import InvalidDocument
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from fhirserver.errors import Unavailable
 from fhirserver.store.database import Database, Document
@@ -38,6 +38,9 @@ _ORPHAN_AGE = timedelta(seconds=60)
 
 # How long the sealing of events that are already durable may wait for company, in seconds.
 _GATHERING = 0.05
+
+# Rows of one write command: well within MongoDB's 48 MB for a message.
+_MOST_AT_ONCE = 1_000
 
 
 def digest(log: str, sequence: int, previous: str, identifier: str, body: bytes) -> str:
@@ -59,6 +62,16 @@ class _Request:
     is_durable: bool
     error: Exception | None = None
     is_done: bool = False
+
+
+@dataclass(slots=True)
+class _Links:
+    """Rows and their links: those to insert and those to seal, and where the chain then stands."""
+
+    sequence: int
+    head: str
+    new: list[tuple[Document, Document]] = field(default_factory=list)
+    old: list[tuple[Document, Document]] = field(default_factory=list)
 
 
 class AuditLog:
@@ -147,21 +160,14 @@ class AuditLog:
             if not self._id:
                 self._open()
                 self._forget_sealed(requests)
-            sequence, head = self._sequence, self._head
-            operations: list[InsertOne[Document] | UpdateOne] = []
-            for request in requests:
-                for row in request.rows:
-                    sequence += 1
-                    link = {"log": self._id, "seq": sequence, "prev": head}
-                    head = digest(self._id, sequence, head, row["_id"], row["b"])
-                    link["hash"] = head
-                    if request.is_durable:
-                        operations.append(UpdateOne({"_id": row["_id"]}, {"$set": link}))
-                    else:
-                        operations.append(InsertOne({**row, **link}))
-            self._database.audit.bulk_write(operations, ordered=True)
-            self._sequence, self._head = sequence, head
-        except (PyMongoError, OSError) as error:
+            # What is durable already comes first: should only the other half fail, the chain has no hole.
+            links = self._linked(sorted(requests, key=lambda request: not request.is_durable))
+            self._send(
+                "update", "updates", [{"q": {"_id": row["_id"]}, "u": {"$set": link}} for row, link in links.old]
+            )
+            self._send("insert", "documents", [{**row, **link} for row, link in links.new])
+            self._sequence, self._head = links.sequence, links.head
+        except (PyMongoError, InvalidDocument, OSError) as error:
             # What has been written is unknown; the chain goes on in a new log, and the tail of this one is verified
             # as far as it goes.
             self._id = ""
@@ -172,6 +178,28 @@ class AuditLog:
             self._keep_head()
         for request in requests:
             request.is_done = True
+
+    def _linked(self, requests: Iterable[_Request]) -> _Links:
+        """Each row with its place in the chain."""
+        links = _Links(self._sequence, self._head)
+        for request in requests:
+            for row in request.rows:
+                sequence, previous = links.sequence + 1, links.head
+                head = digest(self._id, sequence, previous, row["_id"], row["b"])
+                link = {"log": self._id, "seq": sequence, "prev": previous, "hash": head}
+                (links.old if request.is_durable else links.new).append((row, link))
+                links.sequence, links.head = sequence, head
+        return links
+
+    def _send(self, command: str, field_: str, operations: Sequence[Document]) -> None:
+        """One write command, journaled by a majority; any part of it that failed is an error."""
+        for start in range(0, len(operations), _MOST_AT_ONCE):
+            batch = operations[start : start + _MOST_AT_ONCE]
+            answer = self._database.command(
+                command, "audit", ordered=True, writeConcern={"w": "majority", "j": True}, **{field_: batch}
+            )
+            if "writeErrors" in answer or "writeConcernError" in answer:
+                raise OperationFailure("the audit trail was not written whole", details=answer)
 
     def _keep_for_later(self, requests: Iterable[_Request]) -> None:
         durable = [_Request(request.rows, is_durable=True) for request in requests if request.is_durable]
