@@ -161,8 +161,8 @@ def explain(
 ) -> Explanation:
     """What `access` is answered for an interaction with a resource, `Type/id`, and every rule that spoke.
 
-    For operators and tests: the facts are read by the system access "operator", which the caller audits. Raises NotFound
-    where the resource does not exist.
+    For operators and tests: the facts are read by the system access "operator", which the caller audits. Raises
+    NotFound where the resource does not exist.
     """
     type_, _, id_ = reference.partition("/")
     operator = SystemAccess.named("operator", access.now, access.request_id, access.policy)
