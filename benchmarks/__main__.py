@@ -27,6 +27,7 @@ RESOURCES_PER_PATIENT = 5.9  # one Patient, one CareTeam, and a study with its r
 READY_SECONDS, WORKER_BYTES = 5.0, 150_000_000
 
 console = Console()
+console.width = max(console.width, 110)  # the table is read in logs, too
 
 
 @dataclass(slots=True)
@@ -129,8 +130,8 @@ def _beside_each_other(folder: Path, options: argparse.Namespace, results: Resul
 
 def _server(folder: Path, region: data.Region) -> AbstractContextManager[Program]:
     folder.mkdir()
-    with console.status(f"Writing {region.studies:,} studies of {region.patients:,} patients through the store"):
-        bulk.fill(folder, region)
+    console.print(f"Writing {region.studies:,} studies of {region.patients:,} patients through the store")
+    bulk.fill(folder, region)
     return programs.server_program(folder, tokens.ENVIRONMENT)
 
 
