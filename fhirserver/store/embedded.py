@@ -51,6 +51,7 @@ ALREADY_INITIALIZED = 23
 INVALID_REPLICA_SET_CONFIG = 93
 NOT_YET_INITIALIZED = 94
 
+EXIT_DATA_IN_USE = 100  # https://www.mongodb.com/docs/manual/reference/exit-codes/
 EXIT_CANNOT_LOAD = 127  # the dynamic loader did not find a library
 
 # Below Linux's range for outgoing connections (32768 and up): while mongod is down, a client that tries again and again
@@ -72,6 +73,10 @@ class EmbeddedMongoError(Exception):
 
 class InUseError(EmbeddedMongoError):
     """Another process answers for this data folder."""
+
+
+class _DataInUseError(EmbeddedMongoError):
+    """Another mongod works on the data of this folder."""
 
 
 class EmbeddedMongo:
@@ -118,7 +123,7 @@ class EmbeddedMongo:
         self._stopping.clear()
         self._take_lock()
         try:
-            self._stop_orphan()
+            self._stop_orphans()
             self._write_secrets()
             self._launch()
         except BaseException:
@@ -201,7 +206,12 @@ class EmbeddedMongo:
         """Run mongod until it takes writes."""
         self._keep_or_choose_port()
         self._spawn()
-        self._await_answer()
+        try:
+            self._await_answer()
+        except _DataInUseError:  # by an orphan that became a mongod only after we had looked
+            self._stop_orphans()
+            self._spawn()
+            self._await_answer()
         self._form_replica_set()
 
     def _keep_or_choose_port(self) -> None:
@@ -243,15 +253,19 @@ class EmbeddedMongo:
             *(f"--setParameter={name}={value}" for name, value in parameters.items()),
         ]
 
-    def _stop_orphan(self) -> None:
-        """Stop the mongod that a killed server left behind; mongod writes its process id into db/mongod.lock."""
+    def _stop_orphans(self) -> None:
+        """Stop the mongod that a killed server left behind, however far it has come."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            if self._is_ours(folder):
+                self._stop_orphan(int(folder.name))
+
+    def _stop_orphan(self, pid: int) -> None:
         try:
-            pid = int((self.folder / "db" / "mongod.lock").read_text("ascii"))
             handle = os.pidfd_open(pid)
-        except (FileNotFoundError, ValueError, ProcessLookupError):
+        except ProcessLookupError:
             return
         try:
-            if self._is_ours(pid):
+            if self._is_ours(Path(f"/proc/{pid}")):  # still, now that the handle holds on to the process
                 signal.pidfd_send_signal(handle, signal.SIGTERM)
                 if not _ended(handle, STOP_TIMEOUT):
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
@@ -261,13 +275,13 @@ class EmbeddedMongo:
         finally:
             os.close(handle)
 
-    def _is_ours(self, pid: int) -> bool:
-        """The id may have been given to another program since."""
+    def _is_ours(self, process: Path) -> bool:
+        """Whether this directory of /proc is that of a mongod on our data."""
         try:
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
+            program, *arguments = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # ended meanwhile
             return False
-        return os.fsencode(self.folder / "db") in arguments
+        return program.endswith(b"/mongod") and os.fsencode(self.folder / "db") in arguments
 
     def _end_process(self) -> None:
         process = self._process
@@ -384,6 +398,8 @@ class EmbeddedMongo:
         raise EmbeddedMongoError(f"mongod {complaint} after {READY_TIMEOUT:.0f} s; see {self.folder / 'mongod.log'}")
 
     def _failure(self, status: int) -> EmbeddedMongoError:
+        if status == EXIT_DATA_IN_USE:
+            return _DataInUseError(f"another mongod works on {self.folder / 'db'}")
         if status == EXIT_CANNOT_LOAD:
             missing = ", ".join(missing_libraries(mongod_binary())) or "a library"
             return EmbeddedMongoError(f"mongod cannot run here, the system lacks {missing}. {_ELSEWHERE}")

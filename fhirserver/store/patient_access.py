@@ -3,7 +3,7 @@
 `patient_access` has one document a patient. A write that concerns a patient takes that document first, in its own
 transaction, so that a CareTeam or Consent which changes at the same moment conflicts with it instead of being missed.
 From it the facts of each of the patient's resources are completed ("materialised"): one query can then decide exactly,
-at any instant, without looking anything up (docs/adr/0010-materialised-access.md).
+at any instant, without looking anything up (docs/adr/0007-materialised-access.md).
 """
 
 from __future__ import annotations

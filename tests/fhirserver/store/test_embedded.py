@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socketserver
@@ -127,13 +128,31 @@ def test_a_server_killed_outright_leaves_a_mongod_that_the_next_start_stops(tmp_
         client.demo.studies.insert_one({})
 
 
-def test_the_lock_file_of_mongod_may_name_a_stranger_who_is_left_alone(tmp_path):
-    (tmp_path / "mongodb" / "db").mkdir(parents=True)
-    with subprocess.Popen(["sleep", "60"]) as stranger:
-        (tmp_path / "mongodb" / "db" / "mongod.lock").write_text(f"{stranger.pid}\n")
+def test_another_program_that_looks_at_the_data_is_left_alone(tmp_path):
+    folder = tmp_path / "mongodb" / "db"
+    folder.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()", str(folder)]) as stranger:
         with EmbeddedMongo(tmp_path):
             assert stranger.poll() is None
         stranger.kill()
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.05, 0.15, 0.3])
+def test_a_first_start_that_is_killed_at_any_moment_is_completed_by_the_next(tmp_path, moment):
+    program = (
+        "import sys, pathlib\n"
+        "from fhirserver.store.embedded import EmbeddedMongo\n"
+        "print(flush=True)\n"
+        "EmbeddedMongo(pathlib.Path(sys.argv[1])).start()\n"
+    )
+    server = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)
+    with server:
+        server.stdout.readline()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(moment)
+        server.kill()
+    with EmbeddedMongo(tmp_path) as mongo, MongoClient(mongo.uri) as client:
+        client.demo.studies.insert_one({})
 
 
 def test_a_port_taken_meanwhile_is_replaced_and_the_data_stay(tmp_path):
