@@ -7,6 +7,7 @@ name; one without a patient where nobody's record was.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
@@ -66,11 +67,12 @@ def write_events(access: Access, interaction: str, row: Row) -> list[Event]:
 def search_events(access: Access, type_: str, query_string: str, rows: Iterable[Row]) -> list[Event]:
     """A search was answered with `rows`, the included ones among them.
 
-    What was asked is told, not what was found; the patients are those of the rows and those the query names.
+    What was asked is told, not what was found; the patients are those of the rows and those the query names, and each
+    is told how many resources of their own the answer held.
     """
-    named = _named_patients(type_, query_string)
-    found = (patient for row in rows for patient in row.patients)
-    concerned: Sequence[str | None] = tuple(dict.fromkeys((*named, *found))) or (None,)
+    disclosed = Counter(dict.fromkeys(_named_patients(type_, query_string), 0))
+    disclosed.update(patient for row in rows for patient in row.patients)
+    concerned: Sequence[str | None] = tuple(disclosed) or (None,)
     names = sorted({name for name, _ in parse_qsl(query_string, keep_blank_values=True)})
     asked = parts.query(f"{type_}?{query_string}", f"{type_}?{'&'.join(names)}")
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
@@ -82,7 +84,7 @@ def search_events(access: Access, type_: str, query_string: str, rows: Iterable[
             caller,
             "query",
             moment,
-            _entities(asked, patient, request),
+            (asked, request) if patient is None else (asked, parts.patient(patient, disclosed[patient]), request),
             patient=patient,
         )
         for patient in concerned

@@ -200,9 +200,12 @@ def _user(caller: Caller, type_: Mapping[str, str]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=8_192)
-def patient(reference: str) -> Part:
-    """The patient concerned."""
-    return _entity({"what": {"reference": reference}, "type": codes.PERSON, "role": codes.PATIENT})
+def patient(reference: str, disclosed: int | None = None) -> Part:
+    """The patient concerned; of a search also how many resources of theirs the answer held."""
+    entity: dict[str, Any] = {"what": {"reference": reference}, "type": codes.PERSON, "role": codes.PATIENT}
+    if disclosed is not None:
+        entity["detail"] = [{"type": "disclosed", "valueString": str(disclosed)}]
+    return _entity(entity)
 
 
 @lru_cache(maxsize=8_192)

@@ -42,7 +42,7 @@ def who_may_what() -> Table:
 
 def three_commands(base: str, data: Path) -> tuple[str, str, str]:
     """Three things to try: a declared doctor, a stranger, and the patient who sees who looked."""
-    program = "fhirserver" if shutil.which("fhirserver") else f"{sys.executable} -m fhirserver"
+    program = _program()
 
     def ask(who: str, path: str) -> str:
         token = f"$({program} token --data {data} --as {who})"
@@ -54,3 +54,11 @@ def three_commands(base: str, data: Path) -> tuple[str, str, str]:
         ask("Practitioner/muller --organization Organization/rangen", exams),
         ask("Patient/martin", "AuditEvent?patient=Patient/martin&_sort=-date&_pretty=true"),
     )
+
+
+def _program() -> str:
+    """How this installation is called from a shell."""
+    if shutil.which("fhirserver"):
+        return "fhirserver"
+    beside = Path(sys.executable).with_name("fhirserver")
+    return str(beside) if beside.exists() else f"{sys.executable} -m fhirserver"

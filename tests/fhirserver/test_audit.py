@@ -414,6 +414,15 @@ def test_a_search_tells_what_was_asked_and_not_what_was_found() -> None:
     assert b"ImagingStudy/a" not in event.body
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_patient_is_told_how_many_of_their_resources_a_search_disclosed(count: int) -> None:
+    found = [row(id_=f"a{number}") for number in range(count)]
+
+    (event,) = audit.search_events(access(), "ImagingStudy", "patient=p", found)
+
+    assert of_role(event, "1")[0]["detail"] == [{"type": "disclosed", "valueString": str(count)}]
+
+
 def test_reading_the_trail_is_itself_in_the_trail() -> None:
     (event,) = audit.search_events(access(), "AuditEvent", "patient=p", [])
 
