@@ -256,10 +256,14 @@ def _check_address(config: Config) -> None:
             _fail(CANNOT_BE_HAD, f"cannot listen on {config.host} port {config.port}: {error.strerror}")
 
 
+# Each thread of glibc's allocator and of OpenBLAS would otherwise keep memory of its own: some 100 MB a worker.
+_FRUGAL = {"MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1"}
+
+
 def _environment(config: Config) -> dict[str, str]:
     """The settings as the workers read them."""
     values = {setting.metadata["variable"]: str(getattr(config, setting.name)) for setting in fields(config)}
-    return {**values, "FHIRSERVER_DATA": str(config.data.absolute())}
+    return {**_FRUGAL, **values, "FHIRSERVER_DATA": str(config.data.absolute())}
 
 
 # Token

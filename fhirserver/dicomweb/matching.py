@@ -234,7 +234,8 @@ def _keyword(name: str) -> str | None:
 
 
 def _included(field: str, level: Level) -> str:
-    """The tag of an includefield value. Below the instance level, only what is kept can be given."""
+    """The tag of an includefield value; a path into a sequence asks for the sequence."""
+    field = field.partition(".")[0]
     keyword = _keyword(field)
     if keyword is None:
         if level is Level.INSTANCE and re.fullmatch(r"[0-9A-Fa-f]{8}", field):

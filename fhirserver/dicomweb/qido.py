@@ -6,7 +6,7 @@ rows that the guarded store has given out, so what cannot be read cannot be foun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ import orjson
 
 from fhirserver.dicomweb.attributes import Level, tag
 from fhirserver.dicomweb.dicom_json import element
-from fhirserver.dicomweb.imaging_study import identifier_of
+from fhirserver.dicomweb.imaging_study import id_of, identifier_of
 from fhirserver.dicomweb.matching import DicomQuery, Filter, below, holds, returned
 from fhirserver.search.parse import parse
 from fhirserver.store import instances
@@ -114,14 +114,22 @@ class Search:
     def _candidates(self, limit: int, offset: int) -> list[Row]:
         """Readable studies that meet the filters of their level, and could have a series and an instance that does."""
         if (pairs := self._named()) is not None:
-            query = parse(SUPPORTED["ImagingStudy"], pairs, handling="strict", zone=self._zone, supported=SUPPORTED)
-            rows = self._store.find("ImagingStudy", query.expression, limit=_NAMED)
-            matching = [row for row in rows if row.dicom is not None and holds(self._filters, row.dicom)]
+            rows = {row.id: row for row in self._find(pairs) + self._by_id() if row.dicom is not None}
+            matching = [row for row in rows.values() if holds(self._filters, _carried(row))]
             matching.sort(key=lambda row: (_carried(row)["StudyDate"], row.id), reverse=True)
             return matching[offset : offset + limit]
         filters = [*below("dicom", self._filters), *below("dicom.series", self._series)]
         filters += [("dicom.SOPClassesInStudy", operation, value) for _, operation, value in self._classes()]
         return self._store.find_studies(filters, limit=limit, offset=offset)
+
+    def _find(self, pairs: Sequence[tuple[str, str]]) -> list[Row]:
+        query = parse(SUPPORTED["ImagingStudy"], pairs, handling="strict", zone=self._zone, supported=SUPPORTED)
+        return self._store.find("ImagingStudy", query.expression, limit=_NAMED)
+
+    def _by_id(self) -> list[Row]:
+        """The studies named by the ids that they have here: a client may have changed their identifiers."""
+        named = [value for path, operation, value in self._filters if path == "StudyInstanceUID" and operation == "eq"]
+        return self._find([("_id", ",".join(id_of(uid) for uid in named))]) if named else []
 
     def _classes(self) -> list[Filter]:
         return [one for one in self._query.instance if one[0] == "SOPClassUID"]

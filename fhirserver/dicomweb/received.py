@@ -22,6 +22,7 @@ from fhirserver.dicomweb.multipart import Part
 from fhirserver.dicomweb.part10 import DEFLATED, Header, NotDicom, Truncated, read_header
 from fhirserver.dicomweb.patient_identity import PatientIdentifier, patient_identifiers
 from fhirserver.dicomweb.reason_codes import Reason
+from fhirserver.errors import Unavailable
 from fhirserver.store.objects import Upload
 
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
@@ -85,14 +86,10 @@ def receive(
 
     The upload is abandoned where the instance is refused. A body that ends early raises, as it fails the whole request.
     """
-    is_too_large = False
-    for chunk in part.content:
-        if upload.size + len(chunk) > max_size:
-            is_too_large = True
-        if not is_too_large:
-            upload.write(chunk)
-    if is_too_large:
-        outcome: Received | Refused = Refused("", "", Reason.TOO_LARGE)
+    reason = _write(part, upload, max_size)
+    outcome: Received | Refused
+    if reason is not None:
+        outcome = Refused("", "", reason)
     elif part.content_type and parse(part.content_type).name != DICOM:
         outcome = Refused("", "", Reason.CANNOT_UNDERSTAND)
     else:
@@ -102,6 +99,20 @@ def receive(
     else:
         upload.rest()
     return outcome
+
+
+def _write(part: Part, upload: Upload, max_size: int) -> Reason | None:
+    """Stream the part into its upload, and past it once that is of no use any more; why, in that case."""
+    reason: Reason | None = None
+    for chunk in part.content:
+        if reason is None and upload.size + len(chunk) > max_size:
+            reason = Reason.TOO_LARGE
+        if reason is None:
+            try:
+                upload.write(chunk)
+            except Unavailable:
+                reason = Reason.OUT_OF_RESOURCES
+    return reason
 
 
 def _examine(

@@ -177,6 +177,9 @@ class StudyStore:
                 self._outcome.refused.append(received)
         if not count:
             raise BadRequest("The body has no part.", code="structure")
+        if refused := self._outcome.refused:
+            codes = sorted({_code(one.reason) for one in refused})
+            self._tell(study, (), len(refused), ", ".join(codes))
 
     def _keep(self, received: Received, dataset: Dataset) -> None:
         """Sort an instance to its study; the first header of a study and of each series describes it."""
@@ -225,10 +228,11 @@ class StudyStore:
         """One audit event for the study, whatever the number of its instances."""
         self._outcome.refused += [one.refused(reason) for one in batch.received]
         decided = [noted.decision.code for noted in self._access.decisions if noted.decision.effect != "permit"]
-        code = decided[-1] if reason is Reason.NOT_AUTHORISED and decided else reason.name.lower().replace("_", "-")
-        events = audit.dicom_events(
-            self._access, "store", uid, patients=patients, instances=len(batch.received), refused=code
-        )
+        code = decided[-1] if reason is Reason.NOT_AUTHORISED and decided else _code(reason)
+        self._tell(uid, patients, len(batch.received), code)
+
+    def _tell(self, study: str | None, patients: Sequence[str], count: int, code: str) -> None:
+        events = audit.dicom_events(self._access, "store", study, patients=patients, instances=count, refused=code)
         audit.flush(self._access, events)
 
     def _write(self, unit: Unit, uid: str, batch: _Batch, patient: str, keys: Mapping[str, str]) -> _Written:
@@ -332,6 +336,11 @@ class StudyStore:
     def _query(self, type_: str, name: str, value: str) -> Query:
         escaped = value.replace("\\", "\\\\").replace(",", "\\,").replace("$", "\\$")
         return parse(SUPPORTED[type_], [(name, escaped)], handling="strict", zone=self._zone, supported=SUPPORTED)
+
+
+def _code(reason: Reason) -> str:
+    """A reason as the audit writes codes."""
+    return reason.name.lower().replace("_", "-")
 
 
 class _PatientMismatchError(Exception):

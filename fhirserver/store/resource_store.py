@@ -21,7 +21,7 @@ from consent.condition import Everything, compiled
 from consent.facts import materialise
 from consent.request import Interaction
 from fhirserver.config import Config
-from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, TooCostly
+from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, NotSupported, TooCostly
 from fhirserver.search import expression as e
 from fhirserver.search.parse import Include, Query
 from fhirserver.store.compile import NOTHING, Filter, compile_expression, hint_for, permission_filter
@@ -75,17 +75,30 @@ class ResourceStore:
         """The current version. Raises NotFound where absent or refused, Gone where deleted and once permitted."""
         reference = f"{type_}/{id_}"
         document = self._database.get(self._database.collection_of(type_), reference, _FIELDS)
-        if document is None or self._access.decide("read", document["facts"]).effect != "permit":
+        if document is None or not self._permits("read", document):
             raise NotFound(f"{reference} is not known.")
         if document.get("del"):
             raise Gone(f"{reference} was deleted.")
         return row_of(document)
 
+    def _permits(self, interaction: Interaction, document: Document) -> bool:
+        """Whether the present facts permit; for a Binary, also those of the resource that it hangs on."""
+        facts = document["facts"]
+        if self._access.decide(interaction, facts).effect != "permit":
+            return False
+        if facts["type"] != "Binary":
+            return True
+        contexts = [self._database.resources.find_one({"_id": name}, _FIELDS) for name in facts["related"]]
+        return all(
+            context is not None and self._access.decide(interaction, context["facts"]).effect == "permit"
+            for context in contexts
+        )
+
     def vread(self, type_: str, id_: str, version: int) -> Row:
         """One version: disclosed if the present facts permit and its own facts do."""
         reference = f"{type_}/{id_}"
         current = self._database.collection_of(type_).find_one({"_id": reference}, _FIELDS)
-        if current is None or self._access.decide("vread", current["facts"]).effect != "permit":
+        if current is None or not self._permits("vread", current):
             raise NotFound(f"{reference} is not known.")
         document = current
         if current["v"] != version:
@@ -103,7 +116,7 @@ class ResourceStore:
         """Versions that may be disclosed, newest first, and the version to go on `before` where there are more."""
         reference = f"{type_}/{id_}"
         current = self._database.collection_of(type_).find_one({"_id": reference}, _FIELDS)
-        if current is None or self._access.decide("history", current["facts"]).effect != "permit":
+        if current is None or not self._permits("history", current):
             raise NotFound(f"{reference} is not known.")
         asked: Filter = {"r": reference}
         if before is not None:
@@ -133,7 +146,12 @@ class ResourceStore:
     # Searching
 
     def search(self, query: Query, *, position: Position | None = None) -> Page:
-        """The permitted rows that match, `query.count` a page. Raises Gone where the link outlived its snapshot."""
+        """The permitted rows that match, `query.count` a page. Raises Gone where the link outlived its snapshot.
+
+        Binaries are read one by one, each with the resource that it hangs on; a search of them is refused.
+        """
+        if query.type == "Binary":
+            raise NotSupported("A Binary is found by the resource that refers to it, not by a search.")
         visible = self._visible("search", query.type)
         asked = compile_expression(query.expression)
         order = _order(query.sort)

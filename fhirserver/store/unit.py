@@ -30,11 +30,12 @@ from fhirserver.search.parse import Query
 from fhirserver.store import actors
 from fhirserver.store.consent_write import check_consent
 from fhirserver.store.database import Database, Document
-from fhirserver.store.facts import static_facts
+from fhirserver.store.facts import relative, static_facts
 from fhirserver.store.guard import Guard
 from fhirserver.store.patient_access import SOURCES, PatientState, contribution
 from fhirserver.store.rows import Row, Written, row_of
 from resources import SUPPORTED
+from resources.declaration import local_reference
 from resources.validation import Parsed, parse, splice
 
 # What opens or closes a patient's record to others: it cannot be written before the patient is known.
@@ -193,7 +194,10 @@ class Unit:
         version = 1 if current is None else current["v"] + 1
         instant = self._after(current)
         live = None if current is None or current.get("del") else current
-        facts = static_facts(resource, id_, self._custodians(live), self._policy)
+        local = relative(resource, self._config.fhir_base)
+        facts = static_facts(local, id_, self._custodians(live), self._policy)
+        if type_ == "Binary":
+            facts |= self._security_context(local)
         document: Document = {
             "_id": reference,
             "t": type_,
@@ -219,6 +223,27 @@ class Unit:
     def _refuse_twice(self, reference: str) -> None:
         if reference in self._pending:
             raise Unprocessable(f"{reference} is written more than once in one transaction.")
+
+    def _security_context(self, binary: Mapping[str, Any]) -> dict[str, Any]:
+        """What the resource that a Binary names as its securityContext lends it: its patients and its labels.
+
+        A read asks that resource again (`ResourceStore.read`), so a label that comes later counts at once.
+        """
+        reference = local_reference(binary.get("securityContext"))
+        if reference is None:
+            return {}
+        context = self._current(reference)
+        if context is None or context.get("del") or not self._permits("read", context["facts"]):
+            raise Unprocessable(f"{reference} is not known.", expression="Binary.securityContext")
+        lent = context["facts"]
+        subjects = [{"patient": subject["patient"]} for subject in lent["subjects"]]
+        copied = ("confidentiality", "sensitivities", "labels")
+        return {
+            **{name: lent[name] for name in copied},
+            "kind": lent["kind"],
+            "related": [reference],
+            "subjects": subjects,
+        }
 
     def _index(self, document: Document, resource: Mapping[str, Any]) -> None:
         """Add the search values; the sort keys get names, since MongoDB cannot index two arrays together."""

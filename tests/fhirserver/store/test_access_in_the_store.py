@@ -293,3 +293,41 @@ def test_a_grant_to_an_insurer_is_refused_at_write(record: Region) -> None:
     with pytest.raises(Unprocessable) as refused:
         record.put(consent("sold", "grant", blocking("Organization/insurer") | {"type": "permit"}))
     assert refused.value.issues[0].expression == "Consent.provision.actor[0].reference"
+
+
+def test_a_reference_by_this_servers_own_address_makes_the_same_record(record: Region) -> None:
+    record.put(study("absolute", patient="http://fhir.example/fhir/Patient/ada"))
+    assert record.store(DOCTOR).read("ImagingStudy", "absolute").patients == ("Patient/ada",)
+
+
+def test_a_binary_is_read_by_who_may_read_what_it_hangs_on(record: Region) -> None:
+    document = {
+        "resourceType": "DocumentReference",
+        "id": "document",
+        "status": "current",
+        "subject": {"reference": "Patient/ada"},
+        "content": [{"attachment": {"url": "Binary/scan"}}],
+    }
+    record.put(document)
+    binary = {"resourceType": "Binary", "id": "scan", "contentType": "application/pdf", "data": "AAAA"}
+    record.put(binary | {"securityContext": {"reference": "DocumentReference/document"}})
+    assert record.store(DOCTOR).read("Binary", "scan").version == 1
+    with pytest.raises(NotFound):
+        record.store(STRANGER).read("Binary", "scan")
+    restricted = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
+    record.put(document | {"meta": {"security": [restricted]}})
+    with pytest.raises(NotFound):
+        record.store(DOCTOR).read("Binary", "scan")
+
+
+def test_a_binary_without_a_context_is_its_establishments_alone(record: Region) -> None:
+    record.put({"resourceType": "Binary", "id": "bare", "contentType": "text/plain", "data": "AAAA"})
+    assert record.store("Client/e1", organization="Organization/e1").read("Binary", "bare").version == 1
+    with pytest.raises(NotFound):
+        record.store(DOCTOR).read("Binary", "bare")
+
+
+def test_a_binary_cannot_be_hung_on_what_its_writer_may_not_read(record: Region) -> None:
+    binary = {"resourceType": "Binary", "id": "theirs", "contentType": "text/plain", "data": "AAAA"}
+    with pytest.raises(Unprocessable):
+        record.put(binary | {"securityContext": {"reference": "ImagingStudy/a"}}, by="Organization/e2")
