@@ -578,9 +578,9 @@ def bounds(text: str) -> tuple[datetime, datetime]:
     following = {
         1: lambda: datetime(parts[0] + 1, 1, 1, tzinfo=PARIS),
         2: lambda: datetime(parts[0] + parts[1] // 12, parts[1] % 12 + 1, 1, tzinfo=PARIS),
-        3: lambda: datetime(*parts, tzinfo=PARIS) + timedelta(days=1),  # type: ignore[misc, arg-type]
+        3: lambda: datetime(*parts, tzinfo=PARIS) + timedelta(days=1),
     }[len(parts)]()
-    return datetime(*[*parts, 1, 1][:3], tzinfo=PARIS), following  # type: ignore[misc, arg-type]
+    return datetime(*[*parts, 1, 1][:3], tzinfo=PARIS), following
 
 
 def in_period(period: Json | None, now: datetime) -> bool:

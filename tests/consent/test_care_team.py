@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -118,13 +118,10 @@ def lookup(*rows: tuple[str, str | None, str]):
         {"member": name, "organization": organization, "group": group, "from": OPEN_START, "until": OPEN_END}
         for name, organization, group in rows
     ]
-    asked: list[frozenset[str]] = []
 
     def memberships_of(keys: frozenset[str]) -> list[Membership]:
-        asked.append(keys)
         return [row for row in made if row["member"] in keys]
 
-    memberships_of.asked = asked  # type: ignore[attr-defined] - so that a test can count the look-ups
     return memberships_of
 
 
@@ -168,7 +165,6 @@ def test_memberships_that_go_in_circles_end():
         ("Practitioner/d", None, "CareTeam/a"), ("CareTeam/a", None, "CareTeam/b"), ("CareTeam/b", None, "CareTeam/a")
     )
     assert actor_keys("Practitioner/d", None, memberships_of, NOW) == {"Practitioner/d", "CareTeam/a", "CareTeam/b"}
-    assert len(memberships_of.asked) <= 4  # type: ignore[attr-defined] - set by lookup
 
 
 def test_three_levels_of_teams_are_followed_and_not_a_fourth():
@@ -182,3 +178,22 @@ def test_three_levels_of_teams_are_followed_and_not_a_fourth():
         "CareTeam/2",
         "CareTeam/3",
     }
+
+
+@pytest.mark.parametrize(
+    ("start", "until", "counts"),
+    [
+        (NOW, NOW + timedelta(seconds=1), True),
+        (NOW - timedelta(seconds=1), NOW, False),
+        (NOW + timedelta(seconds=1), OPEN_END, False),
+    ],
+)
+def test_a_membership_counts_from_its_first_instant_to_before_its_end(start: datetime, until: datetime, counts: bool):
+    row: Membership = {
+        "member": "Practitioner/d",
+        "organization": None,
+        "group": "CareTeam/u",
+        "from": start,
+        "until": until,
+    }
+    assert ("CareTeam/u" in actor_keys("Practitioner/d", None, lambda _keys: [row], NOW)) == counts

@@ -50,6 +50,35 @@ def test_a_comparison_on_a_missing_path_is_false(condition: Condition):
     assert not evaluate(condition, {"y": 1})
 
 
+@pytest.mark.parametrize(
+    ("condition", "below", "equal", "above"),
+    [
+        (AtMost("x", 4), True, True, False),
+        (AtLeast("x", 4), False, True, True),
+        (LessThan("x", 4), True, False, False),
+        (GreaterThan("x", 4), False, False, True),
+    ],
+    ids=str,
+)
+def test_a_comparison_holds_on_its_side(condition: Condition, below: bool, equal: bool, above: bool):
+    assert [evaluate(condition, {"x": value}) for value in (3, 4, 5)] == [below, equal, above]
+
+
+@pytest.mark.parametrize(
+    ("condition", "before", "then", "after"),
+    [
+        (AtMost("at", NOW), True, True, False),
+        (AtLeast("at", NOW), False, True, True),
+        (LessThan("at", NOW), True, False, False),
+        (GreaterThan("at", NOW), False, False, True),
+    ],
+    ids=str,
+)
+def test_a_comparison_with_now_holds_on_its_side(condition: Condition, before: bool, then: bool, after: bool):
+    instants = (INSTANT - timedelta(milliseconds=1), INSTANT, INSTANT + timedelta(milliseconds=1))
+    assert [prepare(condition)({"at": instant}, INSTANT) for instant in instants] == [before, then, after]
+
+
 def test_is_and_in_look_into_arrays():
     assert evaluate(Is("keys", "a"), {"keys": ["b", "a"]})
     assert evaluate(In("keys", {"a", "c"}), {"keys": ["b", "a"]})

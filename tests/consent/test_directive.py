@@ -61,6 +61,42 @@ def test_a_team_named_by_a_consent_is_meant_with_and_without_its_patient():
     assert ruling["keys"] == ["CareTeam/u", "CareTeam/u@Patient/p"]
 
 
+PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+
+
+@pytest.mark.parametrize(
+    ("role", "is_recipient"),
+    [
+        ({"coding": [{"system": PARTICIPATION, "code": "IRCP"}]}, True),
+        ({"coding": [{"system": PARTICIPATION, "code": "PRCP"}]}, True),
+        ({"coding": [{"system": PARTICIPATION, "code": "CST"}]}, True),
+        ({"coding": [{"system": PARTICIPATION, "code": "AUT"}]}, False),
+        ({"coding": [{"system": "urn:example", "code": "IRCP"}]}, False),
+        ({"coding": []}, False),
+        ({"text": "recipient"}, False),
+        ("recipient", False),
+    ],
+)
+def test_an_actor_in_a_role_we_do_not_know_reaches_everybody_in_a_deny_and_nobody_in_a_permit(
+    role: Any, is_recipient: bool
+):
+    actor = {"role": role, "reference": {"reference": "Practitioner/x"}}
+    (deny,) = said_of(STUDY, deny=[actor])
+    permits = said_of(STUDY, policy="base", permit=[actor])
+    assert deny["keys"] == (["Practitioner/x"] if is_recipient else ["*"])
+    assert bool(permits) == is_recipient
+
+
+def test_an_actor_without_a_role_is_a_recipient():
+    assert said_of(STUDY, policy="base", permit=[{"reference": {"reference": "Practitioner/x"}}])
+
+
+def test_an_actor_of_a_type_that_cannot_act_reaches_nobody_in_a_permit():
+    actor = {"reference": {"reference": "Location/x"}}
+    assert said_of(STUDY, policy="base", permit=[actor]) == []
+    assert said_of(STUDY, deny=[actor])[0]["keys"] == ["*"]
+
+
 def test_an_unreadable_period_ends_a_permit_and_does_not_limit_a_deny():
     assert said_of(STUDY, policy="base", permit="anybody", period=["soon", None]) == []
     (ruling,) = said_of(STUDY, deny="anybody", period=["soon", None])

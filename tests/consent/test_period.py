@@ -13,7 +13,7 @@ PARIS = ZoneInfo("Europe/Paris")
 
 
 def utc(*parts: int) -> datetime:
-    return datetime(*parts, tzinfo=UTC)  # type: ignore[arg-type, misc] - the parts of a date
+    return datetime(*parts, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
