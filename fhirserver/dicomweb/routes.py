@@ -7,11 +7,11 @@ this prefix.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 
 from fhirserver import audit
 from fhirserver.access import Access
@@ -24,7 +24,6 @@ from fhirserver.dicomweb.received import is_uid
 from fhirserver.dicomweb.stow import StudyStore
 from fhirserver.dicomweb.wado import Answer, Retrieve, frame_numbers
 from fhirserver.errors import BadRequest, FhirError, Forbidden, NotFound, NotSupported
-from fhirserver.oauth import bearer
 from fhirserver.store import documents
 from fhirserver.store.database import Database
 from fhirserver.store.objects import Objects
@@ -41,20 +40,27 @@ class Service:
     database: Database
     objects: Objects
     zone: ZoneInfo
+    authenticate: Callable[[], Access]
 
     def store(self, access: Access) -> ResourceStore:
         """The guarded store of one request."""
         return ResourceStore(self.database, access, self.config)
 
 
-def blueprint(config: Config, database: Database) -> Blueprint:
-    """The Studies service under /dicomweb."""
-    service = Service(config, database, Objects(config), ZoneInfo(config.zone))
+def _authenticate() -> Access:
+    """By the extension that the OAuth blueprint installs: the two blueprints do not know each other."""
+    access: Access = current_app.extensions["fhirserver.bearer"].authenticate(request)
+    return access
+
+
+def blueprint(config: Config, database: Database, authenticate: Callable[[], Access] = _authenticate) -> Blueprint:
+    """The Studies service under /dicomweb; `authenticate` gives the access of the request at hand, or raises."""
+    service = Service(config, database, Objects(config), ZoneInfo(config.zone), authenticate)
     routes = Blueprint("dicomweb", __name__, url_prefix="/dicomweb")
     _store_routes(routes, service)
     _search_routes(routes, service)
     _retrieve_routes(routes, service)
-    _refused_routes(routes)
+    _refused_routes(routes, service)
     return routes
 
 
@@ -73,7 +79,7 @@ def _store_routes(routes: Blueprint, service: Service) -> None:
     @routes.post("/studies")
     @routes.post("/studies/<study>")
     def store(study: str | None = None) -> Response:
-        access = bearer.authenticate(request)
+        access = service.authenticate()
         content_type = json_accepted(_accept())
         if study is not None and not is_uid(study):
             raise BadRequest("The address does not name a study by its UID.")
@@ -95,7 +101,7 @@ def _store_routes(routes: Blueprint, service: Service) -> None:
 
 def _search_routes(routes: Blueprint, service: Service) -> None:
     def search(level: Level, study: str | None = None, series: str | None = None) -> Response:
-        access = bearer.authenticate(request)
+        access = service.authenticate()
         content_type = json_accepted(_accept())
         pairs = [(name, value) for name, value in request.args.items(multi=True)]
         query = matching.parse(pairs, level)
@@ -144,7 +150,7 @@ def _retrieve_routes(routes: Blueprint, service: Service) -> None:
     study, series, instance = "/studies/<study>", "/series/<series>", "/instances/<instance>"
 
     def retrieval(uid: str) -> Retrieve:
-        access = bearer.authenticate(request)
+        access = service.authenticate()
         try:
             return Retrieve(service.database, service.store(access), service.objects, access, service.zone, uid)
         except (Forbidden, NotFound):
@@ -185,9 +191,9 @@ def _answer(answer: Answer) -> Response:
 # What is not offered
 
 
-def _refused_routes(routes: Blueprint) -> None:
+def _refused_routes(routes: Blueprint, service: Service) -> None:
     def refuse(**_: str) -> Response:
-        bearer.authenticate(request)
+        service.authenticate()
         raise NotSupported("Rendered images and thumbnails are not offered; retrieve frames and render them.")
 
     places: Sequence[str] = (
