@@ -45,6 +45,14 @@ def test_a_refusal_is_audited_with_its_patient(stranger, declared, audit_of):
     assert any(declared in str(event["entity"]) for event in refusals)
 
 
+def test_a_token_that_does_not_cover_reading_is_forbidden_and_says_nothing_of_the_data(caller, his, patient):
+    writer = caller("Client/only-writes", organization="Organization/e1", scope="system/*.cud")
+    for path in (patient, "Patient/absent", f"{patient}/_history", f"{patient}/_history/1", f"{patient}/_history/9"):
+        response = writer.get(path)
+        assert response.status_code == 403
+        assert issues_of(response)[0]["code"] == "forbidden"
+
+
 def test_a_read_is_audited_before_it_is_answered(doctor, declared, audit_of):
     doctor.get(declared, X_Request_Id="read-1")
     assert any(event["action"] == "R" and "read-1" in str(event) for event in audit_of())

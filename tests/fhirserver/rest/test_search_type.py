@@ -127,6 +127,13 @@ def test_a_page_link_is_of_no_use_to_another_caller_nor_for_another_type_nor_whe
     assert issues_of(follow(stranger, url))[0]["code"] == "invalid"
 
 
+def test_a_page_link_is_of_no_use_to_a_colleague_nor_to_the_same_person_elsewhere(caller, doctor, stranger, studies):
+    url = link(doctor.get(f"ImagingStudy?patient={studies}&_count=2"), "next")
+    assert follow(caller("Practitioner/s", organization="Organization/e1"), url).status_code == 400
+    assert follow(caller("Practitioner/d", organization="Organization/e2"), url).status_code == 400
+    assert follow(caller("Practitioner/d", organization="Organization/e1"), url).status_code == 200
+
+
 def test_the_next_page_is_decided_anew(his, doctor, studies):
     url = link(doctor.get(f"ImagingStudy?patient={studies}&_count=2"), "next")
     [team] = matches(his.get(f"CareTeam?patient={studies}"))

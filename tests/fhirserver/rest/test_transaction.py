@@ -252,6 +252,15 @@ def test_a_conditional_reference_finds_what_the_bundle_itself_creates(his):
     assert his.get(study_at).json["subject"]["reference"] == patient_at
 
 
+def test_a_conditional_reference_does_not_find_what_the_bundle_itself_deletes_or_changes(his, patient):
+    number = his.get(patient).json["identifier"][0]["value"]
+    study = entry("POST", "ImagingStudy", study_of(f"Patient?identifier=urn:oid:1.2.3|{number}"))
+    assert his.post("", transaction(entry("DELETE", patient), study)).status_code == 412
+    changed = entry("PUT", patient, patient_with("other", id=patient.partition("/")[2]))
+    assert his.post("", transaction(changed, study)).status_code == 412
+    assert his.get(patient).headers["ETag"] == 'W/"1"'
+
+
 @pytest.mark.parametrize("copies", [0, 2])
 def test_a_conditional_reference_that_none_or_several_meet_fails_the_whole(his, copies):
     number = uuid.uuid4().hex

@@ -46,6 +46,20 @@ def test_a_token_without_the_scope_is_refused_before_anything_is_read(caller, hi
     assert reader.post("Patient", PATIENT).status_code == 403
 
 
+def test_what_a_token_does_not_cover_is_refused_before_its_content_is_looked_at(caller, his):
+    reader = caller("Client/reader", organization="Organization/e1", scope="system/*.rs")
+    wrong = {"resourceType": "Patient", "nosuch": 1}
+    assert reader.post("Patient", wrong).status_code == 403
+    assert reader.put("Patient/1", wrong | {"id": "1"}).status_code == 403
+    assert reader.delete("Patient/1").status_code == 403
+
+
+def test_a_condition_needs_the_right_to_search(caller, his):
+    writer = caller("Client/writer", organization="Organization/e1", scope="system/*.c")
+    assert writer.post("Patient", PATIENT).status_code == 201
+    assert writer.post("Patient", PATIENT, If_None_Exist="identifier=urn:s|1").status_code == 403
+
+
 def test_a_condition_that_nothing_meets_creates_and_the_same_again_finds_it(his):
     number = uuid.uuid4().hex
     body = PATIENT | {"identifier": [{"system": "urn:s", "value": number}]}
