@@ -39,6 +39,9 @@ _ORPHAN_AGE = timedelta(seconds=60)
 # How long the sealing of events that are already durable may wait for company, in seconds.
 _GATHERING = 0.05
 
+# How long a commit waits for the company it had the last time, in seconds: about what the commit itself takes.
+_COMMIT_DELAY = 0.0015
+
 # Rows of one write command: well within MongoDB's 48 MB for a message.
 _MOST_AT_ONCE = 1_000
 
@@ -91,16 +94,21 @@ class AuditLog:
         self._sealer: threading.Thread | None = None
         self._is_closed = False
         self._kept: int | None = None
+        # How many requests the next commit hopes to carry.
+        self._company = 1
 
     def append(self, rows: Sequence[Document]) -> None:
         """Write events and return when they are durable. Raises Unavailable when that cannot be."""
         if not rows:
             return
         request = _Request(rows, is_durable=False)
-        with self._guard:
+        with self._wanted:
             self._waiting.append(request)
+            if len(self._waiting) >= self._company:
+                self._wanted.notify_all()
         with self._commit:
             if not request.is_done:
+                self._gather()
                 self._write(self._take())
         if request.error is not None:
             raise Unavailable("The audit trail cannot be written; nothing was disclosed.") from request.error
@@ -135,6 +143,18 @@ class AuditLog:
         with self._commit:
             self._write([_Request(orphans, is_durable=True)] if orphans else [])
         return len(orphans)
+
+    def _gather(self) -> None:
+        """Where requests came together before, wait a moment for as many: one commit is cheaper than several.
+
+        The database's own group commit does the same (its journal is flushed for all who wait). A request that comes
+        alone never waits.
+        """
+        with self._wanted:
+            if self._company > 1:
+                self._wanted.wait_for(lambda: len(self._waiting) >= self._company, timeout=_COMMIT_DELAY)
+            come = len(self._waiting)
+            self._company = come + 1 if come >= max(self._company, 2) else come
 
     def _take(self) -> list[_Request]:
         with self._guard:

@@ -7,6 +7,7 @@ has a hole (CVE-2025-14847).
 
     data/mongodb/
     ├── lock           held by the process that answers for the folder
+    ├── founding       there during the first start; a first start that was cut short is made again from nothing
     ├── key, password  made at first start, readable by the owner only
     ├── port           the loopback port, kept from start to start
     ├── mongod.log     of this run; mongod.log.1 of the one before
@@ -22,6 +23,7 @@ import os
 import platform
 import secrets
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -46,8 +48,6 @@ USER = "fhirserver"
 ROLES = ["readWriteAnyDatabase", "dbAdminAnyDatabase", "clusterAdmin"]
 
 # Error codes: https://github.com/mongodb/mongo/blob/v6.0/src/mongo/base/error_codes.yml
-AUTHENTICATION_FAILED = 18
-ALREADY_INITIALIZED = 23
 INVALID_REPLICA_SET_CONFIG = 93
 NOT_YET_INITIALIZED = 94
 
@@ -60,6 +60,7 @@ PORTS = range(10_000, 32_000)
 
 READY_TIMEOUT = 60.0  # a start took 17 s on a busy disk
 STOP_TIMEOUT = 60.0
+PORT_TIMEOUT = 2.0  # a mongod that was killed outright holds its port for a moment
 POLL_INTERVAL = 0.02
 
 # A mongod that dies again and again will not get well by being started again and again.
@@ -105,6 +106,8 @@ class EmbeddedMongo:
             password, port = self._read("password"), self._port
         except FileNotFoundError as error:
             raise EmbeddedMongoError(f"{self.folder} has never been started") from error
+        if self._is_founding:
+            raise EmbeddedMongoError(f"{self.folder} is being started for the first time")
         return (
             f"mongodb://{USER}:{password}@127.0.0.1:{port}/?replicaSet={REPLICA_SET}&authSource=admin"
             "&uuidRepresentation=standard&w=majority&journal=true"
@@ -124,7 +127,7 @@ class EmbeddedMongo:
         self._take_lock()
         try:
             self._stop_orphans()
-            self._write_secrets()
+            self._lay_foundation()
             self._launch()
         except BaseException:
             self._end_process()
@@ -178,11 +181,22 @@ class EmbeddedMongo:
             self._lock.close()
             self._lock = None
 
-    def _write_secrets(self) -> None:
-        (self.folder / "db").mkdir(exist_ok=True, mode=0o700)
-        for name in ("key", "password"):
-            if not (self.folder / name).exists():
-                self._write(name, secrets.token_urlsafe(48).replace("-", "a").replace("_", "b"))
+    @property
+    def _is_founding(self) -> bool:
+        return (self.folder / "founding").exists()
+
+    def _lay_foundation(self) -> None:
+        """Prepare a first start. Until it is complete nobody is told the password, so nothing of value is removed."""
+        data = self.folder / "db"
+        if data.exists() and not self._is_founding:
+            if not (self.folder / "password").exists():
+                raise EmbeddedMongoError(f"{data} holds data, and the file {self.folder / 'password'} is missing")
+            return
+        (self.folder / "founding").touch()
+        if data.exists():
+            shutil.rmtree(data)
+        data.mkdir(mode=0o700)
+        self._write("key", _secret())
 
     def _read(self, name: str) -> str:
         return (self.folder / name).read_text("ascii").strip()
@@ -216,8 +230,14 @@ class EmbeddedMongo:
 
     def _keep_or_choose_port(self) -> None:
         """The port of the last start, unless somebody took it while we were down."""
-        if not (self.folder / "port").exists() or not _is_free(self._port):
-            self._write("port", str(next(port for port in iter(_any_port, None) if _is_free(port))))
+        deadline = time.monotonic() + PORT_TIMEOUT
+        while (self.folder / "port").exists():
+            if _is_free(self._port):
+                return
+            if time.monotonic() > deadline:
+                break
+            time.sleep(POLL_INTERVAL)
+        self._write("port", str(next(port for port in iter(_any_port, None) if _is_free(port))))
 
     def _spawn(self) -> None:
         log = self.folder / "mongod.log"
@@ -327,31 +347,21 @@ class EmbeddedMongo:
 
     def _form_replica_set(self) -> None:
         """Found the set of one and its user at first start; later follow a change of port."""
-        member = {"_id": 0, "host": f"127.0.0.1:{self._port}"}
-        if not self._has_user():
+        members = [{"_id": 0, "host": f"127.0.0.1:{self._port}"}]
+        if self._is_founding:
             # Both commands go through the localhost exception, which ends with the first user.
             # https://www.mongodb.com/docs/manual/core/localhost-exception/
-            try:
-                self._command("replSetInitiate", {"_id": REPLICA_SET, "members": [member]})
-            except OperationFailure as error:
-                if error.code != ALREADY_INITIALIZED:  # by a first start that was cut short here
-                    raise
+            self._command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
             self._poll(self._is_primary, "is not primary")
-            self._command("createUser", USER, pwd=self._read("password"), roles=ROLES)
+            password = _secret()
+            self._command("createUser", USER, pwd=password, roles=ROLES)
+            self._write("password", password)
+            (self.folder / "founding").unlink()
         elif self._is_stranger():
             # A forced configuration must be newer than the one it replaces.
-            config = {"_id": REPLICA_SET, "version": int(time.time()), "members": [member]}
+            config = {"_id": REPLICA_SET, "version": int(time.time()), "members": members}
             self._command("replSetReconfig", config, signed_in=True, force=True)
         self._poll(self._is_primary, "is not primary")
-
-    def _has_user(self) -> bool:
-        try:
-            self._command("ping", signed_in=True)
-        except OperationFailure as error:
-            if error.code != AUTHENTICATION_FAILED:
-                raise
-            return False
-        return True
 
     def _is_stranger(self) -> bool:
         """Whether mongod does not find itself in its configuration, asked when it has read that."""
@@ -457,6 +467,11 @@ def _ready_uri(mongo: EmbeddedMongo) -> str:
         except (EmbeddedMongoError, PyMongoError):
             time.sleep(POLL_INTERVAL)
     raise EmbeddedMongoError(f"the database under {mongo.folder} belongs to another process and does not answer")
+
+
+def _secret() -> str:
+    """48 random bytes in the letters that mongod's key file and an address both allow."""
+    return secrets.token_hex(48)
 
 
 def _any_port() -> int:

@@ -107,8 +107,11 @@ class Unit:
     def create(self, parsed: Parsed, *, id_: str | None = None, dicom: Mapping[str, Any] | None = None) -> Row:
         """Store a new resource; `id_` only where the server itself computes it. Raises Forbidden where refused."""
         type_ = parsed.resource["resourceType"]
-        id_ = id_ or uuid.uuid4().hex
-        if self._current(f"{type_}/{id_}") is not None:
+        if id_ is None:
+            id_ = uuid.uuid4().hex
+            if type_ == "Patient":  # nobody can have written about a patient whose id was not known
+                self._states[f"Patient/{id_}"] = PatientState(f"Patient/{id_}")
+        elif self._current(f"{type_}/{id_}") is not None:
             raise Conflict(f"{type_}/{id_} exists already.")
         return self._write("create", parsed, id_, None, dicom, "POST")
 
