@@ -11,7 +11,7 @@ import math
 import struct
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from pydicom.charset import decode_bytes, python_encoding
@@ -43,14 +43,24 @@ Decode = Callable[[bytes], str]
 JsonElement = dict[str, Any]
 
 
+class BulkPlace(NamedTuple):
+    """A bulk value: the path that its URI ends with, and where it lies in the (inflated) file."""
+
+    path: str
+    vr: str
+    offset: int
+    length: int
+
+
 class Converter:
-    """Turns the elements of one file into the DICOM JSON model."""
+    """Turns the elements of one file into the DICOM JSON model; `bulk` are the long values met on the way."""
 
     def __init__(self, header: Header, bulk_uri: str) -> None:
         """`bulk_uri` is what a bulk value's path is appended to, for example `@/studies/1/…/bulkdata`."""
         self._order = "<" if header.little_endian else ">"
         self._bulk_uri = bulk_uri
         self._header = header
+        self.bulk: list[BulkPlace] = []
 
     def dataset(self) -> dict[str, JsonElement]:
         """The whole file, pixels left out: they are reached through the frames resource."""
@@ -84,6 +94,7 @@ class Converter:
                     out[key] = {"vr": vr, "InlineBinary": b64encode(self._little(vr, value)).decode("ascii")}
             elif isinstance(value, Bulk):
                 out[key] = {"vr": vr, "BulkDataURI": f"{self._bulk_uri}/{path}{key}"}
+                self.bulk.append(BulkPlace(f"{path}{key}", vr, *value))
             else:
                 items = [self._convert(item, encodings, f"{path}{key}/{at}/") for at, item in enumerate(value)]
                 out[key] = _valued("SQ", items)

@@ -15,7 +15,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from fhirserver.dicomweb.attributes import Dataset, first, items, text, values
+from fhirserver.dicomweb import attributes
+from fhirserver.dicomweb.attributes import Dataset, first, items, values
 from fhirserver.dicomweb.patient_identity import system_of
 
 DCM: Final = "http://dicom.nema.org/resources/ontology/DCM"
@@ -83,6 +84,15 @@ def imaging_study(
     return resource
 
 
+def text(header: Dataset, keyword: str) -> str:
+    """The first value of an attribute as FHIR lets a string be: without control characters, spaces single."""
+    return _clean(attributes.text(header, keyword))
+
+
+def _clean(value: str) -> str:
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in value).split())
+
+
 def _filled(announced: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
     """What was announced, and what is described of the rest; a primitive's extension goes with its value."""
     added = {name: value for name, value in described.items() if name.lstrip("_") not in announced}
@@ -99,7 +109,7 @@ def _described(study: Study, patient: str, zone: ZoneInfo, endpoint: str) -> dic
         "referrer": _person(text(header, "ReferringPhysicianName")),
         "interpreter": [one for name in _names(header, "NameOfPhysiciansReadingStudy") if (one := _person(name))],
         "endpoint": [{"reference": endpoint}],
-        "procedureCode": [_concept(item) for item in items(header, "ProcedureCodeSequence")],
+        "procedureCode": [one for item in items(header, "ProcedureCodeSequence") if (one := _concept(item))],
         "description": text(header, "StudyDescription"),
     }
     return {name: value for name, value in described.items() if value}
@@ -209,7 +219,7 @@ def _offset(offset: str) -> timezone | None:
 
 
 def _names(header: Dataset, keyword: str) -> list[str]:
-    return [str(next(iter(name.values()), "")) for name in values(header, keyword) if isinstance(name, Mapping)]
+    return [_clean(next(iter(name.values()), "")) for name in values(header, keyword) if isinstance(name, Mapping)]
 
 
 def _person(name: str) -> dict[str, str] | None:
@@ -224,9 +234,8 @@ def _concept(item: Dataset) -> dict[str, Any] | None:
     code = text(item, "CodeValue") or text(item, "LongCodeValue") or text(item, "URNCodeValue")
     meaning = text(item, "CodeMeaning")
     scheme = text(item, "CodingSchemeDesignator")
-    oid = text(item, "CodingSchemeUID")
     coding = {
-        "system": _CODING_SCHEMES.get(scheme) or (f"urn:oid:{oid}" if oid else ""),
+        "system": _CODING_SCHEMES.get(scheme) or system_of(text(item, "CodingSchemeUID"), "ISO"),
         "code": code,
         "display": meaning,
     }

@@ -31,10 +31,11 @@ BULK: Final = 1024
 DEPTH: Final = 32
 """Sequences nested deeper than this are refused; no SOP class comes near."""
 
-INFLATED: Final = 64 << 20
+INFLATED: Final = 16 << 20
 """So much of a deflated data set is inflated; what lies behind it is not looked at."""
 
 UNDEFINED: Final = 0xFFFFFFFF
+_PIECE: Final = 1 << 18
 _ITEM: Final = 0xFFFEE000
 _ITEM_END: Final = 0xFFFEE00D
 _SEQUENCE_END: Final = 0xFFFEE0DD
@@ -146,10 +147,16 @@ def dataset(buffer: Buffer, start: int, syntax: str) -> tuple[Buffer, int]:
     """
     if syntax != DEFLATED:
         return buffer, start
+    inflating = zlib.decompressobj(-zlib.MAX_WBITS)
+    out = bytearray()
     try:
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(buffer[start:], INFLATED), 0
+        for at in range(start, len(buffer), _PIECE):
+            out += inflating.decompress(buffer[at : at + _PIECE], INFLATED - len(out))
+            if len(out) >= INFLATED or inflating.eof:
+                break
     except zlib.error as error:
         raise NotDicom("the data set does not inflate") from error
+    return bytes(out), 0
 
 
 def inflated(buffer: Buffer) -> Buffer:

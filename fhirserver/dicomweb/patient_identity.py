@@ -7,6 +7,8 @@ it is the sending establishment's own.
 
 from __future__ import annotations
 
+import re
+import uuid
 from dataclasses import dataclass
 
 from fhirserver.dicomweb.attributes import Dataset, items, text
@@ -57,13 +59,21 @@ def _issuer(dataset: Dataset, own_system: str | None) -> str | None:
 
 
 def system_of(entity: str, entity_type: str) -> str | None:
-    """The identifier system of a universal entity (PS3.3 10.14); None for a type that FHIR has no form for."""
+    """The identifier system of a universal entity (PS3.3 10.14); None for what FHIR has no form for."""
     match entity_type.upper():
         case "ISO" | "":
-            return f"urn:oid:{entity.removeprefix('urn:oid:')}"
+            oid = entity.removeprefix("urn:oid:")
+            return f"urn:oid:{oid}" if _OID.fullmatch(oid) else None
         case "URI":
-            return entity
+            return entity if _URI.fullmatch(entity) else None
         case "UUID":
-            return f"urn:uuid:{entity.removeprefix('urn:uuid:').lower()}"
+            try:
+                return uuid.UUID(entity).urn
+            except ValueError:
+                return None
         case _:
             return None
+
+
+_OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+")

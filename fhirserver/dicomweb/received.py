@@ -15,7 +15,7 @@ from pydicom.uid import UID_dictionary  # type: ignore[attr-defined]  # document
 
 from fhirserver.dicomweb import frames
 from fhirserver.dicomweb.attributes import Dataset, first, text
-from fhirserver.dicomweb.dicom_json import BASE, Converter, encode
+from fhirserver.dicomweb.dicom_json import BASE, BulkPlace, Converter, encode
 from fhirserver.dicomweb.imaging_study import Instance
 from fhirserver.dicomweb.media_types import DICOM, parse
 from fhirserver.dicomweb.multipart import Part
@@ -49,6 +49,7 @@ class Received:
     transfer_syntax: str
     metadata: bytes
     frames: dict[str, Any] | None
+    bulk: list[BulkPlace]
     patient: tuple[PatientIdentifier, ...]
     digest: str
 
@@ -70,6 +71,7 @@ class Received:
             "syntax": self.transfer_syntax,
             "metadata": self.metadata,
             "frames": self.frames,
+            "bulk": [list(place) for place in self.bulk],
         }
 
 
@@ -140,7 +142,8 @@ def _examine(
     except NotDicom:  # truncated, or broken encapsulation: the pixels are not all there
         return replace(named, reason=Reason.TRUNCATED)
     path = f"{BASE}/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}/bulkdata"
-    dataset = Converter(header, path).dataset()
+    converter = Converter(header, path)
+    dataset = converter.dataset()
     patient = patient_identifiers(dataset, own_system)
     if not text(dataset, "PatientID") or not text(dataset, "Modality"):
         return replace(named, reason=Reason.MISSING_ATTRIBUTE)
@@ -152,6 +155,7 @@ def _examine(
         header.transfer_syntax,
         encode(dataset),
         located.to_document() if located is not None else None,
+        converter.bulk,
         patient,
         upload.digest,
     )

@@ -147,14 +147,17 @@ class Retrieve:
 
     def bulk(self, accept: str | None, series: str, instance: str, path: str) -> Answer:
         """One long binary value, little endian, by the path that metadata name it by."""
-        (row,) = self._rows(series, instance, ("object", "size", "syntax"))
+        (row,) = self._rows(series, instance, ("object", "syntax", "bulk"))
         is_multipart = _octets(accept)
-        vr, value = self._bulk_value(row, path)
+        places = (dicom_json.BulkPlace(*place) for place in row["bulk"])
+        place = next((one for one in places if one.path == path.upper()), None)
+        if place is None:
+            raise NotFound(_ABSENT)
         self._tell("retrieve", 1)
-        content = dicom_json.little_endian(vr, value) if row["syntax"] == part10.BIG_ENDIAN else value
+        content = self._bulk_content(row, place)
         if not is_multipart:
-            return Answer(OCTETS, [content], len(content))
-        return self._in_parts(OCTETS, [(_headers(OCTETS, len(content)), len(content))], iter([[content]]))
+            return Answer(OCTETS, content, place.length)
+        return self._in_parts(OCTETS, [(_headers(OCTETS, place.length), place.length)], iter([content]))
 
     # Steps
 
@@ -217,24 +220,14 @@ class Retrieve:
             body = [b"".join(body)]
         return Answer(f'{MULTIPART}; type="{content}"; boundary={boundary}', body, length)
 
-    def _bulk_value(self, row: Mapping[str, Any], path: str) -> tuple[str, bytes]:
-        file: part10.Buffer = b"".join(self._objects.open_range(row["object"], 0, part10.INFLATED))
-        elements = part10.read_header(file).elements
+    def _bulk_content(self, row: Mapping[str, Any], place: dicom_json.BulkPlace) -> Iterable[bytes]:
         if row["syntax"] == part10.DEFLATED:
-            file = part10.inflated(file)
-        steps = path.split("/")
-        while elements:
-            found = next((one for one in elements if f"{one.tag:08X}" == steps[0].upper()), None)
-            match steps, found:
-                case [_], part10.Element(_, vr, part10.Bulk(offset, length)):
-                    return vr, bytes(file[offset : offset + length])
-                case [_, at, *rest], part10.Element(_, _, list(items)) if (
-                    at.isdigit() and int(at) < len(items) and rest
-                ):
-                    elements, steps = items[int(at)], rest
-                case _:
-                    break
-        raise NotFound(_ABSENT)
+            file = part10.inflated(b"".join(self._objects.open(row["object"])))
+            return [bytes(file[place.offset : place.offset + place.length])]
+        if row["syntax"] == part10.BIG_ENDIAN:
+            value = self._objects.read_range(row["object"], place.offset, place.length)
+            return [dicom_json.little_endian(place.vr, value)]
+        return self._objects.open_range(row["object"], place.offset, place.length)
 
 
 def _headers(content_type: str, length: int) -> dict[str, str]:

@@ -6,6 +6,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fhirserver.dicomweb.attributes import tag
 from fhirserver.dicomweb.dicom_json import element, encode
@@ -173,3 +175,30 @@ def test_computing_again_changes_nothing():
 def test_the_id_is_the_same_for_all_who_send_a_part():
     assert id_of("1.2.1") == id_of("1.2.1") != id_of("1.2.2")
     assert len(id_of("1.2.1")) == 32
+
+
+_HEADER_TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional=dict.fromkeys(
+            ("StudyDate", "StudyTime", "TimezoneOffsetFromUTC", "AccessionNumber", "StudyDescription"), _HEADER_TEXT
+        )
+        | {"ReferringPhysicianName": st.fixed_dictionaries({"Alphabetic": _HEADER_TEXT})},
+    ),
+    st.dictionaries(
+        st.sampled_from(["CodeValue", "CodingSchemeDesignator", "CodingSchemeUID", "CodeMeaning"]), _HEADER_TEXT
+    ),
+    st.dictionaries(
+        st.sampled_from(["SeriesNumber", "SeriesDescription", "BodyPartExamined", "SeriesDate", "Modality"]),
+        _HEADER_TEXT,
+    ),
+    st.dictionaries(st.sampled_from(["UniversalEntityID", "UniversalEntityIDType"]), _HEADER_TEXT),
+)
+def test_whatever_a_header_says_makes_a_valid_resource(
+    attributes: dict[str, Any], code: dict[str, str], series: dict[str, str], issuer: dict[str, str]
+):
+    sequences = {"ProcedureCodeSequence": [header(**code)], "IssuerOfAccessionNumberSequence": [header(**issuer)]}
+    made(study(header(**attributes, **sequences), **{"1.2.2": header(**series)}))

@@ -53,8 +53,12 @@ def test_the_qualifiers_say_the_issuer_before_its_name_does(kind: str, entity: s
     assert patient_identifiers(dataset, OWN) == (PatientIdentifier(system, "1"),)
 
 
-def test_an_entity_of_a_type_without_fhir_form_names_nobody():
-    qualifiers = header(UniversalEntityID="x", UniversalEntityIDType="DNS")
+@pytest.mark.parametrize(
+    ("kind", "entity"),
+    [("DNS", "x.example"), ("ISO", "not an oid"), ("ISO", "1.2.03"), ("URI", "no scheme"), ("UUID", "short")],
+)
+def test_an_entity_that_fhir_has_no_form_for_names_nobody(kind: str, entity: str):
+    qualifiers = header(UniversalEntityID=entity, UniversalEntityIDType=kind)
     assert patient_identifiers(header(PatientID="1", IssuerOfPatientIDQualifiersSequence=qualifiers), OWN) == ()
 
 
