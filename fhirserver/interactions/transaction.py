@@ -261,7 +261,7 @@ class _Transaction:
             return Answer(200, row=met, is_written=True)
         if met is not None:
             return Answer(200, row=self._answers[met].row, is_written=True)
-        row = self._unit.create(self._prepare(entry), id_=self._plan.ids[entry.index])
+        row = self._unit.create(self._prepare(entry), id_=self._plan.ids[entry.index], is_fresh=True)
         self._context.record_write(self._unit, "create", row)
         return Answer(201, row=row, is_written=True)
 

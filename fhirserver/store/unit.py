@@ -104,13 +104,24 @@ class Unit:
         )
         return self._search(query, self._session)
 
-    def create(self, parsed: Parsed, *, id_: str | None = None, dicom: Mapping[str, Any] | None = None) -> Row:
-        """Store a new resource; `id_` only where the server itself computes it. Raises Forbidden where refused."""
+    def create(
+        self,
+        parsed: Parsed,
+        *,
+        id_: str | None = None,
+        is_fresh: bool = False,
+        dicom: Mapping[str, Any] | None = None,
+    ) -> Row:
+        """Store a new resource; `id_` only where the server itself computes it. Raises Forbidden where refused.
+
+        `is_fresh` says that the id was drawn for this very resource, so that nothing can exist under it.
+        """
         type_ = parsed.resource["resourceType"]
         if id_ is None:
-            id_ = uuid.uuid4().hex
+            id_, is_fresh = uuid.uuid4().hex, True
+        if is_fresh:
             if type_ == "Patient":  # nobody can have written about a patient whose id was not known
-                self._states[f"Patient/{id_}"] = PatientState(f"Patient/{id_}")
+                self._states.setdefault(f"Patient/{id_}", PatientState(f"Patient/{id_}"))
         elif self._current(f"{type_}/{id_}") is not None:
             raise Conflict(f"{type_}/{id_} exists already.")
         return self._write("create", parsed, id_, None, dicom, "POST")
