@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 
 from consent import care_team
@@ -20,6 +19,7 @@ from consent.documents import Membership
 from consent.facts import OPEN_END, OPEN_START
 from fhirserver.store.database import Database, Document
 from fhirserver.store.standing import Standing
+from fhirserver.store.writes import update_of
 from resources.validation import parse
 
 # The types whose content says who somebody is.
@@ -84,7 +84,7 @@ def changes(
     reference: str,
     before: Mapping[str, Any] | None,
     after: Mapping[str, Any] | None,
-) -> list[UpdateOne]:
+) -> list[Document]:
     """The writes to `actors` that follow from a resource's change; `before` and `after` are None where it is absent."""
     type_ = reference.partition("/")[0]
     if type_ == "Practitioner":
@@ -104,7 +104,7 @@ def _team_changes(
     reference: str,
     before: Mapping[str, Any] | None,
     after: Mapping[str, Any] | None,
-) -> list[UpdateOne]:
+) -> list[Document]:
     """A team matters here for its member teams, and for its participants once another team has it as a member."""
     nested = [row for row in _rows(after) if row["member"].startswith("CareTeam/")]
     was_nested = [row for row in _rows(before) if row["member"].startswith("CareTeam/")]
@@ -133,19 +133,19 @@ def _rows(resource: Mapping[str, Any] | None) -> list[Document]:
     return rows
 
 
-def _moved(source: str, before: Iterable[Document], after: Iterable[Document]) -> list[UpdateOne]:
+def _moved(source: str, before: Iterable[Document], after: Iterable[Document]) -> list[Document]:
     """Replace what `source` said of its members: pulled from all who were or are in it, pushed to those who are."""
     after = list(after)
     members = {row["member"] for row in [*before, *after]}
-    writes = [UpdateOne({"_id": member}, {"$pull": {"rows": {"source": source}}}) for member in sorted(members)]
+    writes = [update_of({"_id": member}, {"$pull": {"rows": {"source": source}}}) for member in sorted(members)]
     writes += [
-        UpdateOne({"_id": row["member"]}, {"$push": {"rows": {**row, "source": source}}}, upsert=True) for row in after
+        update_of({"_id": row["member"]}, {"$push": {"rows": {**row, "source": source}}}, upsert=True) for row in after
     ]
     return writes
 
 
-def _set(reference: str, values: Mapping[str, Any]) -> UpdateOne:
-    return UpdateOne({"_id": reference}, {"$set": dict(values)}, upsert=True)
+def _set(reference: str, values: Mapping[str, Any]) -> Document:
+    return update_of({"_id": reference}, {"$set": dict(values)}, upsert=True)
 
 
 def _codings(resource: Mapping[str, Any] | None, element: str) -> list[str]:

@@ -47,27 +47,21 @@ def static_facts(resource: Mapping[str, Any], id_: str, custodians: Iterable[str
 
 
 def relative(resource: Mapping[str, Any], base: str) -> Mapping[str, Any]:
-    """The resource with references below this server's base made relative, as facts are found by."""
+    """A copy with the references below this server's base made relative, as facts are found by."""
     prefix = f"{base}/"
 
     def walk(node: Any) -> Any:
-        if isinstance(node, dict):
-            walked = {name: walk(value) for name, value in node.items()}
-            address = walked.get("reference")
-            if isinstance(address, str) and address.startswith(prefix):
-                walked["reference"] = address.removeprefix(prefix)
-            return walked
-        return [walk(value) for value in node] if isinstance(node, list) else node
+        if isinstance(node, list):
+            return [walk(value) for value in node]
+        if not isinstance(node, dict):
+            return node
+        walked = {name: walk(value) for name, value in node.items()}
+        address = walked.get("reference")
+        if isinstance(address, str):
+            walked["reference"] = address.removeprefix(prefix)
+        return walked
 
-    return walk(resource) if any(_mentions(value, prefix) for value in resource.values()) else resource
-
-
-def _mentions(node: Any, prefix: str) -> bool:
-    if isinstance(node, dict):
-        return any(_mentions(value, prefix) for value in node.values())
-    if isinstance(node, list):
-        return any(_mentions(value, prefix) for value in node)
-    return isinstance(node, str) and node.startswith(prefix)
+    return {name: walk(value) for name, value in resource.items()}
 
 
 def _performed(span: tuple[str, str] | None, zone: ZoneInfo) -> dict[str, datetime] | None:

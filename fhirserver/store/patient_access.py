@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pymongo import ReturnDocument, UpdateOne
+from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 
 from consent import care_team, directive, exams, related_person
@@ -21,6 +21,7 @@ from consent.documents import Relation
 from consent.facts import PatientAccess
 from consent.policy import Policy
 from fhirserver.store.database import Database, Document
+from fhirserver.store.writes import update_of
 from resources import SUPPORTED
 
 T = TypeVar("T", bound=Mapping[str, Any])
@@ -102,7 +103,12 @@ class PatientState:
             tuple(Directive.from_document(one) for one in self.directives),
         )
 
-    def write(self) -> UpdateOne:
+    def holds(self, source: str) -> bool:
+        """Whether `source` says who may see this patient's record."""
+        prefix = f"{source}/_history/"
+        return any(one["source"].startswith(prefix) for one in (*self.relations, *self.directives))
+
+    def write(self) -> Document:
         """The write that keeps this state."""
         values = {
             "relations": self.relations,
@@ -110,7 +116,7 @@ class PatientState:
             "establishments": self.establishments,
             "present": self.is_present,
         }
-        return UpdateOne({"_id": self.patient}, {"$set": values}, upsert=True)
+        return update_of({"_id": self.patient}, {"$set": values}, upsert=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.client_session import ClientSession
 
 from consent.decision import Decision
@@ -34,6 +33,7 @@ from fhirserver.store.facts import relative, static_facts
 from fhirserver.store.guard import Guard
 from fhirserver.store.patient_access import SOURCES, PatientState, contribution
 from fhirserver.store.rows import Row, Written, row_of
+from fhirserver.store.writes import Writes, update_of
 from resources import SUPPORTED
 from resources.declaration import local_reference
 from resources.validation import Parsed, parse, splice
@@ -208,7 +208,8 @@ class Unit:
         version = 1 if current is None else current["v"] + 1
         instant = self._after(current)
         live = None if current is None or current.get("del") else current
-        local = relative(resource, self._config.fhir_base)
+        base = self._config.fhir_base
+        local = relative(resource, base) if base.encode() in parsed.body else resource
         facts = static_facts(local, id_, self._custodians(live), self._policy)
         if type_ == "Binary":
             facts |= self._security_context(local)
@@ -361,31 +362,31 @@ class Unit:
     # The end
 
     def flush(self, directory: ExitStack) -> None:
-        """Send all of it: at most one bulk write per collection.
+        """Send all of it: at most one insert and one update command per collection.
 
         Where that changes who somebody is, `directory` is entered, which the caller leaves after the commit.
         """
         self._check_grounds()
         changed = [state for state in self._states.values() if state.is_changed]
-        writes: dict[str, list[Any]] = {"resources": [], "audit": [InsertOne(event) for event in self.events]}
-        writes["resources"] += self._rewrites({state.patient for state in changed if state.is_stale})
+        writes = Writes()
+        writes.insert("audit", self.events)
+        writes.update("resources", self._rewrites({state.patient for state in changed if state.is_stale}))
         for pending in self._pending.values():
             if not pending.document.get("del"):
                 self._complete(pending.document)
-            writes["resources"].append(_write_of(pending))
-        writes["history"] = [
-            InsertOne(_history_of(pending.previous))
-            for pending in self._pending.values()
-            if pending.previous is not None
-        ]
-        writes["patient_access"] = [state.write() for state in changed]
-        writes["actors"] = self._actor_changes()
-        if writes["actors"] and self._database.generation is not None:
+            if pending.previous is None:
+                writes.insert("resources", [pending.document])
+                continue
+            identity = {"_id": pending.document["_id"], "v": pending.previous["v"]}
+            writes.update("resources", [update_of(identity, pending.document)])
+            writes.insert("history", [_history_of(pending.previous)])
+        writes.update("patient_access", [state.write() for state in changed])
+        actor_changes = self._actor_changes()
+        if actor_changes and self._database.generation is not None:
             directory.enter_context(self._database.generation.writing())
-        writes["instances"] = [ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in self._instances]
-        for name, operations in writes.items():
-            if operations:
-                self._database.database[name].bulk_write(operations, ordered=True, session=self._session)
+        writes.update("actors", actor_changes)
+        writes.update("instances", [update_of({"_id": one["_id"]}, one, upsert=True) for one in self._instances])
+        writes.send(self._database, self._session)
 
     def identify(self, patient: str) -> None:
         """Say that the writing establishment identified this patient by an identifier, as DICOM headers do."""
@@ -395,7 +396,7 @@ class Unit:
         """An establishment writes about patients it knows, so that nobody opens a stranger's record.
 
         It knows whom it has written itself and whom it identified. A patient who is not here yet may be referred to,
-        but not by what opens or closes a record.
+        but not by what opens or closes a record: whoever comes under that id later would find it open.
         """
         custodian = self._guard.custodian
         for reference, pending in self._pending.items():
@@ -404,14 +405,15 @@ class Unit:
                 continue
             for subject in pending.document["facts"]["subjects"]:
                 state = self._state(subject["patient"])
-                if not state.is_present and type_ not in _GRANTING:
+                opens = type_ in _GRANTING or state.holds(reference)
+                if not state.is_present and not opens:
                     continue
                 is_known = custodian in state.establishments or subject["patient"] in self._identified
                 if not state.is_present or not (custodian is None or is_known):
                     raise Unprocessable(f"{subject['patient']} is not known.", expression=type_)
                 state.join(custodian)
 
-    def _rewrites(self, patients: set[str]) -> list[UpdateOne]:
+    def _rewrites(self, patients: set[str]) -> list[Document]:
         """The completed facts of the other resources of patients whose relations or Consents changed."""
         if not patients:
             return []
@@ -425,10 +427,10 @@ class Unit:
             completed = {"facts": row["facts"]}
             self._complete(completed)
             if completed["facts"] != row["facts"] or completed["aud"] != row["aud"]:
-                writes.append(UpdateOne({"_id": row["_id"]}, {"$set": completed}))
+                writes.append(update_of({"_id": row["_id"]}, {"$set": completed}))
         return writes
 
-    def _actor_changes(self) -> list[UpdateOne]:
+    def _actor_changes(self) -> list[Document]:
         return [
             write
             for reference, pending in self._pending.items()
@@ -448,13 +450,6 @@ def _is_identical(parsed: Parsed, current: Document) -> bool:
     """Whether the content is the present version's, byte for byte, so that no new version is made."""
     id_ = current["_id"].partition("/")[2]
     return splice(parsed.body, id_, current["v"], fhir_instant(current["lu"])) == current["b"]
-
-
-def _write_of(pending: _Pending) -> InsertOne[Document] | ReplaceOne[Document]:
-    if pending.previous is None:
-        return InsertOne(pending.document)
-    identity = {"_id": pending.document["_id"], "v": pending.previous["v"]}
-    return ReplaceOne(identity, pending.document)
 
 
 def _history_of(document: Document) -> Document:

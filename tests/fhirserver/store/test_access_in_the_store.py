@@ -331,3 +331,9 @@ def test_a_binary_cannot_be_hung_on_what_its_writer_may_not_read(record: Region)
     binary = {"resourceType": "Binary", "id": "theirs", "contentType": "text/plain", "data": "AAAA"}
     with pytest.raises(Unprocessable):
         record.put(binary | {"securityContext": {"reference": "ImagingStudy/a"}}, by="Organization/e2")
+
+
+def test_nobody_prepares_an_access_to_a_patient_who_is_not_here_yet(record: Region) -> None:
+    performed = study("prepared", patient="Patient/to-come", interpreter=[{"reference": "Practitioner/spy"}])
+    with pytest.raises(Unprocessable):
+        record.put(performed, by="Organization/e2")

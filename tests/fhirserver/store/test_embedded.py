@@ -155,6 +155,29 @@ def test_a_first_start_that_is_killed_at_any_moment_is_completed_by_the_next(tmp
         client.demo.studies.insert_one({})
 
 
+def test_a_first_start_that_was_cut_short_is_made_again_and_its_password_told_to_nobody(tmp_path):
+    with EmbeddedMongo(tmp_path) as mongo:
+        before = mongo.uri
+    (tmp_path / "mongodb" / "founding").touch()
+    with pytest.raises(EmbeddedMongoError, match="for the first time"):
+        _ = EmbeddedMongo(tmp_path).uri
+    with EmbeddedMongo(tmp_path) as mongo, MongoClient(mongo.uri) as client:
+        client.demo.studies.insert_one({})
+        assert mongo.uri != before
+
+
+def test_data_whose_password_is_missing_are_kept_and_refused(tmp_path):
+    with EmbeddedMongo(tmp_path):
+        pass
+    password = (tmp_path / "mongodb" / "password").read_text()
+    (tmp_path / "mongodb" / "password").unlink()
+    with pytest.raises(EmbeddedMongoError, match="password is missing"):
+        EmbeddedMongo(tmp_path).start()
+    (tmp_path / "mongodb" / "password").write_text(password)
+    with EmbeddedMongo(tmp_path):
+        pass
+
+
 def test_a_port_taken_meanwhile_is_replaced_and_the_data_stay(tmp_path):
     class HangUp(socketserver.BaseRequestHandler):
         pass
