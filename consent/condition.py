@@ -177,27 +177,37 @@ _UNUSED = datetime(1, 1, 1, tzinfo=UTC)
 _MISSING: Any = object()
 
 
-def prepare(condition: Condition) -> Predicate:
-    """Compile a condition, bound or not, into closures over a document and an instant."""
+def prepare(condition: Condition, made: dict[Condition, Predicate] | None = None) -> Predicate:
+    """Compile a condition, bound or not, into closures over a document and an instant.
+
+    `made` holds what was compiled already: conditions that are parts of several are compiled, and kept, once.
+    """
+    made = {} if made is None else made
+    if condition not in made:
+        made[condition] = _prepare(condition, made)
+    return made[condition]
+
+
+def _prepare(condition: Condition, made: dict[Condition, Predicate]) -> Predicate:
     match condition:
         case Everything():
             return lambda _document, _now: True
         case Nothing():
             return lambda _document, _now: False
         case AllOf(conditions):
-            return _all_of([prepare(each) for each in conditions])
+            return _all_of([prepare(each, made) for each in conditions])
         case AnyOf(conditions):
-            return _any_of([prepare(each) for each in conditions])
+            return _any_of([prepare(each, made) for each in conditions])
         case Not(inner):
-            return _not(prepare(inner))
+            return _not(prepare(inner, made))
         case Is(path, value):
             return _is(path, value)
         case In(path, values):
             return _in(path, values)
         case Some(path, inner):
-            return _some(path, prepare(inner))
+            return _some(path, prepare(inner, made))
         case Every(path, inner):
-            return _every(path, prepare(inner))
+            return _every(path, prepare(inner, made))
         case AtMost() | AtLeast() | LessThan() | GreaterThan():
             return _comparison(condition)
 
@@ -308,25 +318,33 @@ def binding(condition: Condition) -> Callable[[datetime], Condition]:
     The parts of the condition that do not speak of it are shared by all.
     """
     leaves: dict[Condition, type[Comparison]] = {}
-    binder = _binder(condition, leaves)
+    binder = _binder(condition, leaves, {})
     made = [(leaf, kind, leaf.path) for leaf, kind in leaves.items() if isinstance(leaf, kind)]
     return lambda now: binder({leaf: kind(path, now) for leaf, kind, path in made})
 
 
-def _binder(condition: Condition, leaves: dict[Condition, type[Comparison]]) -> Binder:
+def _binder(condition: Condition, leaves: dict[Condition, type[Comparison]], made: dict[Condition, Binder]) -> Binder:
+    if condition not in made:
+        made[condition] = _new_binder(condition, leaves, made)
+    return made[condition]
+
+
+def _new_binder(
+    condition: Condition, leaves: dict[Condition, type[Comparison]], made: dict[Condition, Binder]
+) -> Binder:
     if not _speaks_of_now(condition):
         return lambda _bound: condition
     match condition:
         case AllOf(conditions) | AnyOf(conditions):
             join = type(condition)
-            binders = [_binder(each, leaves) for each in conditions]
+            binders = [_binder(each, leaves, made) for each in conditions]
             return lambda bound: join(*[each(bound) for each in binders])
         case Not(inner):
-            within = _binder(inner, leaves)
+            within = _binder(inner, leaves, made)
             return lambda bound: Not(within(bound))
         case Some(path, inner) | Every(path, inner):
             step = type(condition)
-            within = _binder(inner, leaves)
+            within = _binder(inner, leaves, made)
             return lambda bound: step(path, within(bound))
         case AtMost() | AtLeast() | LessThan() | GreaterThan():
             leaves[condition] = type(condition)

@@ -34,6 +34,8 @@ from consent.request import Actor, Request
 from consent.rules import RULES, Rule
 from consent.rules.rule import Question
 
+PLANS_KEPT = 512
+"""How many prepared questions a process keeps: about one for each type that each signed-in actor is reading."""
 NO_REDISCLOSURE = "no-redisclosure"
 
 
@@ -66,12 +68,12 @@ class Permission:
         return _predicate(self.template)(facts, self.instant)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=PLANS_KEPT)
 def _binding(template: Condition) -> Callable[[datetime], Condition]:
     return binding(template)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=PLANS_KEPT)
 def _predicate(template: Condition) -> Predicate:
     return prepare(template)
 
@@ -235,11 +237,12 @@ def _permit(reasons: list[Reason], now: datetime) -> Decision:
 # prepared
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=PLANS_KEPT)
 def _plan(actor: Actor, interaction: str, purpose: str, resource_type: str, policy: Policy) -> _Plan:
     """Prepare a question once; the same actor asks it many times."""
     question = Question(actor, interaction, resource_type, purpose, policy)
-    spoken = tuple(_speaking(question))
+    made: dict[Condition, Predicate] = {}
+    spoken = tuple(_speaking(question, made))
     denies = tuple(each for each in spoken if each.rule.stage != "permit")
     permits = tuple(each for each in spoken if each.rule.stage == "permit")
     refusals = _token_refusals(question, permits)
@@ -255,9 +258,19 @@ def _plan(actor: Actor, interaction: str, purpose: str, resource_type: str, poli
         resource_permits=resource_permits,
         subject_denies=subject_denies,
         subject_permits=subject_permits,
-        subject_misses=tuple((code, prepare(simplify(each))) for code, each in near_misses.over_subject(question)),
-        resource_misses=tuple((code, prepare(simplify(each))) for code, each in near_misses.over_resource(question)),
+        subject_misses=tuple(
+            (code, prepare(simplify(each), made)) for code, each in near_misses.over_subject(question)
+        ),
+        resource_misses=tuple(
+            (code, prepare(simplify(each), made)) for code, each in near_misses.over_resource(question)
+        ),
     )
+
+
+def _prepared(
+    misses: Sequence[tuple[str, Condition]], made: dict[Condition, Predicate]
+) -> tuple[tuple[str, Predicate], ...]:
+    return tuple((code, prepare(simplify(each), made)) for code, each in misses)
 
 
 def _token_refusals(question: Question, permits: tuple[_Spoken, ...]) -> tuple[str, ...]:
@@ -273,7 +286,7 @@ def _token_refusals(question: Question, permits: tuple[_Spoken, ...]) -> tuple[s
     return () if permits else ("matrix-refusal",)
 
 
-def _speaking(question: Question) -> Iterator[_Spoken]:
+def _speaking(question: Question, made: dict[Condition, Predicate]) -> Iterator[_Spoken]:
     for rule in RULES:
         guard = simplify(rule.guard(question))
         condition = simplify(rule.condition(question))
@@ -284,17 +297,17 @@ def _speaking(question: Question) -> Iterator[_Spoken]:
             question,
             guard,
             condition,
-            prepare(guard),
-            prepare(condition),
-            _collectors(condition),
+            prepare(guard, made),
+            prepare(condition, made),
+            _collectors(condition, made),
         )
 
 
-def _collectors(condition: Condition) -> tuple[tuple[str, Predicate], ...]:
+def _collectors(condition: Condition, made: dict[Condition, Predicate]) -> tuple[tuple[str, Predicate], ...]:
     asked: dict[str, list[Condition]] = {}
     for path, inner in _evidence(condition):
         asked.setdefault(path, []).append(inner)
-    return tuple((path, prepare(simplify(AnyOf(*inner)))) for path, inner in asked.items())
+    return tuple((path, prepare(simplify(AnyOf(*inner)), made)) for path, inner in asked.items())
 
 
 def _evidence(condition: Condition) -> Iterator[tuple[str, Condition]]:

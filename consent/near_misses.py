@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from consent.condition import NOW, AllOf, AnyOf, AtMost, Condition, GreaterThan, In, Is, Not, Some
-from consent.rules.rule import Question
-from consent.rules.terms import CARE_KINDS, IN_FORCE, base_permits, labels_are_ordinary, related
+from consent.rules.rule import IN_FORCE, Question
+from consent.rules.terms import CARE_KINDS, base_permits, labels_are_ordinary, related
 
 _NOT_IN_FORCE = Not(IN_FORCE)
 

@@ -6,8 +6,7 @@ It is region-wide and asks neither who reads nor for what, so keys and purposes 
 from __future__ import annotations
 
 from consent.condition import AllOf, Condition, Is, Some
-from consent.rules.rule import Question, Rule
-from consent.rules.terms import IN_FORCE
+from consent.rules.rule import IN_FORCE, Question, Rule
 
 
 def _condition(_question: Question) -> Condition:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from consent.condition import Condition, Everything
+from consent.condition import NOW, AllOf, AtMost, Condition, Everything, GreaterThan, In
 from consent.policy import Policy
 from consent.request import READS, Actor
+
+IN_FORCE = AllOf(AtMost("from", NOW), GreaterThan("until", NOW))
+"""The window of the document contains the instant of the request."""
 
 Stage = Literal["scope", "lifecycle", "deny", "audience", "permit"]
 
@@ -22,21 +25,31 @@ class Question:
     resource_type: str
     purpose: str
     policy: Policy
+    names: frozenset[str] = field(init=False)
+    """Every name by which a relation or a Consent may mean the actor now."""
+    personal_names: frozenset[str] = field(init=False)
+    """Those of them that mean the professional in person, whoever they act with: their own and their roles'."""
+    addressed: Condition = field(init=False)
+    """The ruling at hand speaks of this actor and purpose, of access, and is in force.
+
+    Everything decided here under a Consent is reading, which is the Consent action "access".
+    """
+
+    def __post_init__(self) -> None:
+        """Work out once what nearly every rule asks for."""
+        names = self.actor.keys | {self.actor.reference}
+        personal = frozenset(name for name in names if name.startswith(("Practitioner/", "PractitionerRole/")))
+        addressed = AllOf(
+            In("keys", names | {"*"}), In("purposes", {self.purpose, "*"}), In("actions", {"access", "*"}), IN_FORCE
+        )
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "personal_names", personal)
+        object.__setattr__(self, "addressed", addressed)
 
     @property
     def is_read(self) -> bool:
         """Say whether the interaction discloses and changes nothing."""
         return self.interaction in READS
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Every name by which a relation or a Consent may mean the actor now."""
-        return self.actor.keys | {self.actor.reference}
-
-    @property
-    def personal_names(self) -> frozenset[str]:
-        """Those of them that mean the professional in person, whoever they act with: their own and their roles'."""
-        return frozenset(name for name in self.names if name.startswith(("Practitioner/", "PractitionerRole/")))
 
 
 Asked = Callable[[Question], Condition]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from consent.condition import (
-    NOW,
     AllOf,
     AnyOf,
     AtMost,
     Condition,
     Everything,
-    GreaterThan,
     In,
     Is,
     Not,
@@ -17,10 +15,7 @@ from consent.condition import (
     Some,
 )
 from consent.documents import Effect
-from consent.rules.rule import Question
-
-IN_FORCE = AllOf(AtMost("from", NOW), GreaterThan("until", NOW))
-"""The window of the document contains the instant of the request."""
+from consent.rules.rule import IN_FORCE, Question
 
 CARE_KINDS = In("kind", {"clinical", "patient", "care-team"})
 """What professionals may read of a record."""
@@ -33,15 +28,11 @@ def ruling(question: Question, effect: Effect, *narrower: Condition) -> Conditio
     """Return: some ruling of this effect speaks of this actor, purpose and instant, and nothing in its Consent beats
     it.
 
-    `narrower` limits which rulings count. Everything here is read access, which is the Consent action "access".
+    `narrower` limits which rulings count.
     """
-    addressed = AllOf(
-        In("keys", question.names | {"*"}),
-        In("purposes", {question.purpose, "*"}),
-        In("actions", {"access", "*"}),
-        IN_FORCE,
+    return Some(
+        "rulings", AllOf(*narrower, Is("effect", effect), question.addressed, Not(Some("unless", question.addressed)))
     )
-    return Some("rulings", AllOf(*narrower, Is("effect", effect), addressed, Not(Some("unless", addressed))))
 
 
 def related(question: Question) -> Condition:

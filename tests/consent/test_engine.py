@@ -177,7 +177,7 @@ def test_every_code_is_shown_by_a_scenario():
 
 @pytest.mark.parametrize(("consents", "bound"), [(3, 20), (100, 200)])
 def test_a_decision_about_a_typical_patient_takes_microseconds(consents: int, bound: int):
-    """The best of many rounds, with room for a busy machine: five times the goal."""
+    """The best of many rounds, in processor time, with room for a busy machine: five times the goal."""
     others = [{"Consent": f"c{n}", "policy": "restriction", "deny": f"Practitioner/n{n}"} for n in range(consents - 1)]
     team = {
         "CareTeam": "t",
@@ -189,11 +189,11 @@ def test_a_decision_about_a_typical_patient_takes_microseconds(consents: int, bo
     assert decide(actor, READ, document).is_permit
 
     def round_of(times: int) -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(times):
             decide(actor, READ, document)
-        return (time.perf_counter() - start) / times * 1e6
+        return (time.process_time() - start) / times * 1e6
 
-    best = min(round_of(50) for _ in range(20))
+    best = min(round_of(200) for _ in range(10))
     print(f"{best:.1f} microseconds with {consents} Consents")
     assert best < bound * 5
