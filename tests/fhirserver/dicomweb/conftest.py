@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 from werkzeug.test import TestResponse
@@ -195,13 +195,13 @@ def instance(patient: Person, *, file: str = "CT_small.dcm", **attributes: Any) 
     return written(dataset)
 
 
-def written(dataset: Dataset) -> bytes:
-    """The file of a data set whose file meta information agrees with it."""
+def written(dataset: Dataset, **encoding: bool) -> bytes:
+    """The file of a data set whose file meta information agrees with it; another encoding than it was read in."""
     if "SOPInstanceUID" in dataset:
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     out = io.BytesIO()
-    dataset.save_as(out, enforce_file_format=True)
+    dcmwrite(out, dataset, enforce_file_format=True, **encoding)
     return out.getvalue()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from fhirserver.dicomweb.part10 import DEPTH, Bulk, NotDicom, Truncated, fragments, read_header
+from fhirserver.dicomweb.part10 import DEPTH, INFLATED, Bulk, NotDicom, Truncated, fragments, read_header
 from tests.fhirserver.dicomweb.files import file_of, shipped
 
 CT = Path(get_testdata_file("CT_small.dcm")).read_bytes()
@@ -145,3 +146,18 @@ def test_changed_bytes_either_read_or_are_refused(at: int, change: bytes):
 def test_any_bytes_after_the_prefix_either_read_or_are_refused(tail: bytes):
     with contextlib.suppress(NotDicom):
         read_header(file_of(Dataset()) + tail)
+
+
+def test_a_deflated_data_set_is_inflated_up_to_a_bound():
+    dataset = Dataset()
+    dataset.PatientID = "p1"
+    dataset.PixelData = bytes(INFLATED * 3)
+    dataset["PixelData"].VR = "OW"
+    content = file_of(dataset, DeflatedExplicitVRLittleEndian)
+    assert len(content) < INFLATED // 100
+    tracemalloc.start()
+    header = read_header(content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert header.text(0x00100020) == "p1"
+    assert peak < INFLATED * 2.5

@@ -191,9 +191,11 @@ def test_an_announced_study_without_images_is_not_on_qido(his: Caller, patient: 
             "identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"}],
             "status": "registered",
             "subject": {"reference": patient.reference},
+            "series": [{"uid": f"{uid}.1", "modality": {"code": "CT"}}],
         }
     )
     assert his.get(f"/studies?StudyInstanceUID={uid}").json == []
+    assert his.get(f"/series?SeriesInstanceUID={uid}.1").json == []
 
 
 @pytest.mark.parametrize(

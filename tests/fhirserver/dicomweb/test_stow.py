@@ -274,6 +274,10 @@ def test_a_doctor_cannot_store(doctor: Caller, patient: Person):
     assert doctor.store(instance(patient)).status_code == 403
 
 
+def test_an_operator_who_is_no_establishment_cannot_store(operator: Caller, patient: Person):
+    assert operator.store(instance(patient)).status_code == 403
+
+
 def test_a_token_without_the_scope_cannot_store(caller: Callable[..., Caller], operator: Caller, patient: Person):
     reader = caller("Client/reader-e1", organization="Organization/e1", scope="system/ImagingStudy.rs")
     assert reader.store(instance(patient)).status_code == 403

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
+from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
 from werkzeug.test import TestResponse
 
@@ -268,3 +269,22 @@ def _deflated(patient: Person) -> bytes:
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
     dataset.SOPInstanceUID = generate_uid()
     return written(dataset)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"])
+def test_bulk_data_are_little_endian_whatever_the_file_used(his: Caller, doctor: Caller, patient: Person, syntax: str):
+    dataset = dcmread(io.BytesIO(instance(patient)))
+    words = b"".join(
+        number.to_bytes(2, "little" if syntax != "1.2.840.10008.1.2.2" else "big") for number in range(900)
+    )
+    del dataset.PixelData
+    dataset.remove_private_tags()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    item = Dataset()
+    item.RedPaletteColorLookupTableData = words
+    dataset.IconImageSequence = Sequence([item])
+    file = written(dataset, little_endian=syntax != "1.2.840.10008.1.2.2", implicit_vr=syntax == "1.2.840.10008.1.2")
+    assert his.store(file).status_code == 200
+    path = f"{address(file)}/bulkdata/00880200/0/00281201"
+    expected = b"".join(number.to_bytes(2, "little") for number in range(900))
+    assert doctor.get(path, Accept="application/octet-stream").data == expected
