@@ -246,7 +246,7 @@ def test_a_versioned_reference_is_to_the_same_resource() -> None:
             [],
             ["http://loinc.org|85354-9"],
         ),
-        ("Consent", [], None, [], [], []),
+        ("Consent", ["Patient/p1"], None, [], [], []),
         ("AuditEvent", [], ("2026-03-01T10:00:00.123Z",) * 2, [], [], None),
         (
             "ServiceRequest",

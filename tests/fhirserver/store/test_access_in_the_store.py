@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -337,3 +338,21 @@ def test_nobody_prepares_an_access_to_a_patient_who_is_not_here_yet(record: Regi
     performed = study("prepared", patient="Patient/to-come", interpreter=[{"reference": "Practitioner/spy"}])
     with pytest.raises(Unprocessable):
         record.put(performed, by="Organization/e2")
+
+
+def test_a_patient_blocks_a_doctor_themselves_and_lets_them_back_in(record: Region) -> None:
+    doctor = "Practitioner/excluded"
+    record.put(team(member(doctor), id_="excluded-team"))
+    body = {key: value for key, value in consent("", "restriction", blocking(doctor)).items() if key != "id"}
+    ada = record.store("Patient/ada")
+    row = ada.transact(lambda unit: unit.create(check("Consent", json.dumps(body).encode())))
+    assert record.store(doctor).count(EVERY) == 0
+    withdrawn = check("Consent", json.dumps(body | {"id": row.id, "status": "inactive"}).encode())
+    ada.transact(lambda unit: unit.update(withdrawn, row.id))
+    assert record.store(doctor).count(EVERY) > 0
+
+
+def test_a_patient_gives_no_consent_in_anothers_name(record: Region) -> None:
+    body = {key: value for key, value in consent("", "restriction", blocking("Practitioner/x")).items() if key != "id"}
+    with pytest.raises(Forbidden):
+        record.store("Patient/bob").transact(lambda unit: unit.create(check("Consent", json.dumps(body).encode())))
