@@ -136,6 +136,11 @@ def test_a_data_meaning_that_is_not_of_the_standard_is_unknown():
     assert said_of(STUDY, policy="base", permit="anybody", data=[{"sameAs": "ImagingStudy/a"}]) == []
 
 
+def test_a_nested_provision_without_a_type_says_nothing():
+    found = said_of(STUDY, policy="base", permit="Practitioner/x", nested=[{"untyped": "Practitioner/y"}])
+    assert [(each["effect"], each["keys"], each["unless"]) for each in found] == [("permit", ["Practitioner/x"], [])]
+
+
 def test_provisions_deeper_than_one_level_open_nothing_and_still_deny():
     inner = {"permit": "Practitioner/y", "nested": [{"deny": "Practitioner/z"}, {"permit": "Practitioner/w"}]}
     found = said_of(STUDY, policy="base", permit="Practitioner/x", nested=[inner])
