@@ -27,7 +27,7 @@ from fhirserver.interactions.update import check_id, update_in
 from fhirserver.search.query import Handling, Query
 from fhirserver.store.rows import Row
 from fhirserver.store.unit import Unit
-from resources.validation import Parsed, rewrite_references
+from resources.validation import MalformedError, Parsed, rewrite_references
 
 
 def transaction(
@@ -81,8 +81,8 @@ class Plan:
     references: Mapping[str, str]
     criteria: Mapping[int, Query]
     conditional: Mapping[str, Query]
-    prepared: dict[tuple[int, bytes], Parsed] = field(default_factory=dict)
-    """Bodies that have passed the gate, by entry and rewritten text: a second run need not check them again."""
+    prepared: dict[int, tuple[Mapping[str, str], Parsed]] = field(default_factory=dict)
+    """Resources that have passed the gate, with what their references became: a second run need not check them again."""
 
     @classmethod
     def of(cls, context: Context, entries: Sequence[Entry | RefusedEntry]) -> Plan:
@@ -102,7 +102,34 @@ class Plan:
                 for text in conditional_references(entry.body):
                     type_, _, query = text.partition("?")
                     conditional.setdefault(text, context.criteria(type_, query))
-        return cls(understood, ids, references, criteria, conditional)
+        plan = cls(understood, ids, references, criteria, conditional)
+        if not criteria and not conditional:
+            plan.prepare_all(context)
+        return plan
+
+    def prepare_all(self, context: Context) -> None:
+        """Take every resource through the gate before the transaction begins: nothing depends on what it finds."""
+        for entry in self.entries:
+            if entry.interaction in {"create", "update"}:
+                with at_entry(entry.index):
+                    self.prepare(context, entry, self.references)
+
+    def prepare(self, context: Context, entry: Entry, references: Mapping[str, str]) -> Parsed:
+        """The entry's resource with its references rewritten, through the gate.
+
+        Raises BadRequest or Unprocessable, also where a temporary reference is left.
+        """
+        kept = self.prepared.get(entry.index)
+        if kept is not None and kept[0] == references:
+            return kept[1]
+        try:
+            body = rewrite_references(entry.body, references)
+        except MalformedError as error:
+            raise BadRequest(str(error), code="structure", expression="resource") from error
+        parsed = context.check(entry.target.type, body)
+        _refuse_unresolved(entry, body)
+        self.prepared[entry.index] = (dict(references), parsed)
+        return parsed
 
 
 def _understood(entry: Entry | RefusedEntry) -> Entry:
@@ -261,12 +288,12 @@ class _Transaction:
             return Answer(200, row=met, is_written=True)
         if met is not None:
             return Answer(200, row=self._answers[met].row, is_written=True)
-        row = self._unit.create(self._prepare(entry), id_=self._plan.ids[entry.index], is_fresh=True)
+        row = self._unit.create(self._prepared(entry), id_=self._plan.ids[entry.index], is_fresh=True)
         self._context.record_write(self._unit, "create", row)
         return Answer(201, row=row, is_written=True)
 
     def _update(self, entry: Entry) -> Answer:
-        parsed = self._prepare(entry)
+        parsed = self._prepared(entry)
         id_ = entry.target.id or ""
         check_id(parsed.resource, id_)
         written = update_in(
@@ -282,15 +309,8 @@ class _Transaction:
     def _read(self, entry: Entry) -> Answer:
         return read_answer(entry, self._unit.read(entry.target.type, entry.target.id or ""))
 
-    def _prepare(self, entry: Entry) -> Parsed:
-        """The entry's resource with its references rewritten, through the gate."""
-        body = rewrite_references(entry.body, self._references)
-        key = (entry.index, body)
-        if key not in self._plan.prepared:
-            parsed = self._context.check(entry.target.type, body)
-            _refuse_unresolved(entry, body)
-            self._plan.prepared[key] = parsed
-        return self._plan.prepared[key]
+    def _prepared(self, entry: Entry) -> Parsed:
+        return self._plan.prepare(self._context, entry, self._references)
 
 
 def _refuse_unresolved(entry: Entry, body: bytes) -> None:

@@ -420,6 +420,22 @@ def test_every_entry_is_audited(his, audit_of):
     assert actions == ["C", "C", "E"]
 
 
+def test_the_token_is_asked_about_every_entry_before_its_content_is_looked_at(caller, his):
+    searcher = caller("Client/searcher", organization="Organization/e1", scope="system/*.rs")
+    wrong = entry("POST", "Patient", {"resourceType": "Patient", "nosuch": 1})
+    response = searcher.post("", transaction(entry("GET", "Patient"), wrong))
+    assert response.status_code == 403
+    assert issues_of(response)[0]["expression"] == ["Bundle.entry[1]"]
+
+
+def test_a_conditional_reference_needs_the_right_to_search(caller, his, patient):
+    number = his.get(patient).json["identifier"][0]["value"]
+    writer = caller("Client/creates-only", organization="Organization/e1", scope="system/*.c")
+    assert writer.post("", transaction(entry("POST", "ImagingStudy", study_of(patient)))).status_code == 200
+    by_search = study_of(f"Patient?identifier=urn:oid:1.2.3|{number}")
+    assert writer.post("", transaction(entry("POST", "ImagingStudy", by_search))).status_code == 403
+
+
 def test_a_professional_may_read_but_not_write_in_a_transaction(doctor, declared):
     assert doctor.post("", transaction(entry("GET", declared))).status_code == 200
     assert doctor.post("", transaction(entry("POST", "Patient", patient_with("1")))).status_code == 403
