@@ -82,6 +82,8 @@ def _condition(condition: c.Condition, prefix: str) -> Filter:
 
 def _comparison(condition: c.Condition, prefix: str) -> Filter:
     match condition:
+        case c.Is(path, ()):
+            return {prefix + path: []}
         case c.Is(path, value):
             return {prefix + path: {"$eq": value, "$exists": True}} if value is None else {prefix + path: value}
         case c.In(path, values):

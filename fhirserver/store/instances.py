@@ -10,10 +10,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from pymongo import ASCENDING, IndexModel
+
 from fhirserver.store.database import Database, Document
 from fhirserver.store.rows import Row
 
+# What QIDO-RS is asked for by name, beside UIDs, which the search values of ImagingStudy answer.
+_STUDY_KEYS = tuple(
+    IndexModel([(f"dicom.{keyword}", ASCENDING)], name=f"by-{keyword}", partialFilterExpression={"t": "ImagingStudy"})
+    for keyword in ("PatientID", "PatientName", "AccessionNumber", "StudyDate")
+)
+
 _IDENTITY = {"study": 1, "series": 1, "class": 1, "number": 1, "sha256": 1}
+
+
+def create_indexes(database: Database) -> None:
+    """Create the indexes of what DICOM ingestion keeps beside an ImagingStudy, where they are missing."""
+    database.resources.create_indexes(list(_STUDY_KEYS))
 
 
 def of_study(
@@ -25,9 +38,19 @@ def of_study(
     """
     if study.dicom is None:
         return ()
+    if match is not None and "_id" in match:
+        return _one(database, study.dicom["StudyInstanceUID"], fields, match)
     wanted = {**(match or {}), "study": study.dicom["StudyInstanceUID"]}
     order = [("study", 1), ("series", 1), ("number", 1)]
     return database.instances.find(wanted, dict.fromkeys(fields, 1)).sort(order)
+
+
+def _one(database: Database, study: str, fields: Sequence[str], match: Mapping[str, Any]) -> Iterable[Document]:
+    """One instance by its UID, if it is of that study and series: the request that viewers make most."""
+    row = database.get(database.instances, match["_id"], dict.fromkeys((*fields, "study", "series"), 1))
+    if row is None or row["study"] != study or row["series"] != match.get("series", row["series"]):
+        return ()
+    return (row,)
 
 
 def stored(database: Database, study_instance_uid: str, sop_instance_uids: Collection[str]) -> list[Document]:

@@ -17,7 +17,7 @@ from bson import Timestamp
 from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from consent.condition import Everything, compiled
+from consent.condition import Everything
 from consent.facts import materialise
 from consent.request import Interaction
 from fhirserver.config import Config
@@ -141,7 +141,7 @@ class ResourceStore:
         states = {one["_id"]: one for one in self._database.patient_access.find({"_id": {"$in": patients}})}
         accesses = [PatientState.of(patient, states.get(patient, {})).access() for patient in patients]
         completed = materialise(facts, accesses, self._policy)
-        return compiled(self._access.permission(interaction, type_).condition)(completed)
+        return self._access.permission(interaction, type_).holds(completed)
 
     # Searching
 

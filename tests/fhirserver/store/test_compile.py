@@ -71,6 +71,7 @@ conditions = st.recursive(
         st.just(c.Nothing()),
         st.builds(c.Is, st.sampled_from(["kind", "labels", "absent"]), st.sampled_from(["clinical", *KEYS])),
         st.builds(c.In, st.just("labels"), st.frozensets(st.sampled_from(KEYS))),
+        st.just(c.Is("labels", ())),
         st.builds(c.AtMost, st.just("confidentiality"), st.integers(3, 5)),
         st.builds(c.AtLeast, st.just("absent"), st.integers(3, 5)),
         st.builds(c.Some, st.just("subjects"), of_subject),
