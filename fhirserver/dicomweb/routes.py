@@ -24,7 +24,7 @@ from fhirserver.dicomweb.received import is_uid
 from fhirserver.dicomweb.stow import StudyStore
 from fhirserver.dicomweb.wado import Answer, Retrieve, frame_numbers
 from fhirserver.errors import BadRequest, FhirError, Forbidden, NotFound, NotSupported
-from fhirserver.store import documents
+from fhirserver.store import documents, instances
 from fhirserver.store.database import Database
 from fhirserver.store.objects import Objects
 from fhirserver.store.resource_store import ResourceStore
@@ -55,6 +55,7 @@ def _authenticate() -> Access:
 
 def blueprint(config: Config, database: Database, authenticate: Callable[[], Access] = _authenticate) -> Blueprint:
     """The Studies service under /dicomweb; `authenticate` gives the access of the request at hand, or raises."""
+    instances.create_indexes(database)
     service = Service(config, database, Objects(config), ZoneInfo(config.zone), authenticate)
     routes = Blueprint("dicomweb", __name__, url_prefix="/dicomweb")
     _store_routes(routes, service)

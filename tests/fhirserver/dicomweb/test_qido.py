@@ -183,7 +183,7 @@ def test_a_stranger_gets_the_same_answer_as_for_what_is_not_there(stranger: Call
 
 
 def test_an_announced_study_without_images_is_not_on_qido(his: Caller, patient: Person):
-    uid = generate_uid()
+    uid, series = generate_uid(), generate_uid()
     his.put(
         {
             "resourceType": "ImagingStudy",
@@ -191,11 +191,11 @@ def test_an_announced_study_without_images_is_not_on_qido(his: Caller, patient: 
             "identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"}],
             "status": "registered",
             "subject": {"reference": patient.reference},
-            "series": [{"uid": f"{uid}.1", "modality": {"code": "CT"}}],
+            "series": [{"uid": series, "modality": {"code": "CT"}}],
         }
     )
     assert his.get(f"/studies?StudyInstanceUID={uid}").json == []
-    assert his.get(f"/series?SeriesInstanceUID={uid}.1").json == []
+    assert his.get(f"/series?SeriesInstanceUID={series}").json == []
 
 
 @pytest.mark.parametrize(
