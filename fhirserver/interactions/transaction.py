@@ -82,7 +82,7 @@ class Plan:
     criteria: Mapping[int, Query]
     conditional: Mapping[str, Query]
     prepared: dict[int, tuple[Mapping[str, str], Parsed]] = field(default_factory=dict)
-    """Resources that have passed the gate, with what their references became: a second run need not check them again."""
+    """Resources that have passed the gate, with what their references became: a second run need not check again."""
 
     @classmethod
     def of(cls, context: Context, entries: Sequence[Entry | RefusedEntry]) -> Plan:
