@@ -30,11 +30,11 @@ class Reason(IntEnum):
     PROCESSING_FAILURE = 0x0110, "PS3.18 I.2.2", "The instance could not be processed."
     DUPLICATE_INSTANCE = (
         0x0111,
-        "PS3.7 C.5.7",
+        "PS3.7 C.5",
         "Another instance with this SOP Instance UID and other content is stored.",
     )
     SOP_CLASS_NOT_SUPPORTED = 0x0122, "PS3.18 I.2.2", "The SOP Class is not a storage class."
-    NOT_AUTHORISED = 0x0124, "PS3.7 C.5.20", "Refused: not authorised."
+    NOT_AUTHORISED = 0x0124, "PS3.7 C.5", "Refused: not authorised."
     OUT_OF_RESOURCES = 0xA700, "PS3.18 I.2.2 (A7xx)", "There is no room for the instance."
     TOO_LARGE = 0xA701, "PS3.18 I.2.2 (A7xx)", "The instance is over the size that this server takes."
     DATA_SET_MISMATCH = (
