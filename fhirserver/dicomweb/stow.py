@@ -42,7 +42,7 @@ from fhirserver.store.unit import Unit
 from resources import SUPPORTED, validation
 from resources.exact import encode as encode_exactly
 
-MAX_PARTS: Final = 20_000
+MAX_PARTS: Final = 5_000
 """Instances of one request; their headers wait in memory until the body is complete."""
 
 _PATIENTS: Final = 20
