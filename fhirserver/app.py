@@ -1,49 +1,27 @@
 """The application factory: wiring only.
 
 `create_app` joins one process's database, audit log and settings to the blueprints, and gives every answer its
-request id and its safety headers. Errors are turned into answers here and nowhere else, by the prefix of the address.
+request id and its safety headers.
 """
 
 from __future__ import annotations
 
 import atexit
-import traceback
-from collections.abc import Callable, Mapping
 from functools import partial
 
-import structlog
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
 
 from fhirserver import audit, errors
 from fhirserver.config import Config
 from fhirserver.dicomweb import routes as dicomweb
-from fhirserver.errors import FhirError
 from fhirserver.oauth import bearer
 from fhirserver.oauth import server as oauth
-from fhirserver.rest import health, openapi, outcome, routes
+from fhirserver.rest import error_handlers, health, openapi, outcome, routes
 from fhirserver.rest.page_keys import page_keys
 from fhirserver.rest.service import Service
 from fhirserver.store import documents
 from fhirserver.store.audit_log import AuditLog
 from fhirserver.store.database import Database, connect
-
-Renderer = Callable[[FhirError], Response]
-
-_log = structlog.get_logger()
-
-_BY_STATUS: Mapping[int, type[FhirError]] = {
-    kind.status: kind
-    for kind in (
-        errors.BadRequest,
-        errors.NotFound,
-        errors.MethodNotAllowed,
-        errors.NotAcceptable,
-        errors.ContentTooLarge,
-        errors.UnsupportedMediaType,
-        errors.Unavailable,
-    )
-}
 
 
 def application() -> Flask:
@@ -65,9 +43,10 @@ def create_app(config: Config, database: Database | None = None) -> Flask:
     app.register_blueprint(dicomweb.blueprint(config, database))
     service = Service(database, config, _page_keys())
     openapi.install(app, routes.blueprint(service, lambda: bearer.authenticate(request)))
-    _install_errors(
+    error_handlers.install(
         app,
         {"/fhir": outcome.render_error, "/dicomweb": dicomweb.render_error, "/oauth": oauth.render_error},
+        bearer.request_id,
     )
     app.after_request(_finish)
     return app
@@ -99,9 +78,6 @@ def _check_audit(database: Database) -> None:
         raise errors.Unavailable("The audit log is not open.")
 
 
-# Every request
-
-
 def _finish(response: Response) -> Response:
     headers = response.headers
     headers["X-Request-Id"] = bearer.request_id(request)
@@ -109,65 +85,3 @@ def _finish(response: Response) -> Response:
     if "Cache-Control" not in headers:
         headers["Cache-Control"] = "no-store"
     return response
-
-
-# Errors
-
-
-def _install_errors(app: Flask, renderers: Mapping[str, Renderer]) -> None:
-    """Answer every error in the form of the address it happened at."""
-
-    def render(error: FhirError) -> Response:
-        path = request.path
-        for prefix, renderer in renderers.items():
-            if path == prefix or path.startswith(f"{prefix}/"):
-                return renderer(error)
-        return _render_plain(error)
-
-    def handle_http(error: HTTPException) -> Response:
-        path = request.path.removeprefix("/fhir")
-        if error.code in {404, 405} and path != request.path and not path.strip("/").startswith("."):
-            return render(routes.refusal_of(request.method, path, _headers(error)))
-        return render(_translated(error))
-
-    def handle_unexpected(error: Exception) -> Response:
-        _log.error("unexpected", request_id=bearer.request_id(request), route=_route(), **_described(error))
-        return render(FhirError("The server failed; the request id names this failure in its log."))
-
-    def handle_database(error: Exception) -> Response:
-        _log.error("database", request_id=bearer.request_id(request), route=_route(), **_described(error))
-        return render(errors.Unavailable("The database cannot answer now.", headers={"Retry-After": "5"}))
-
-    app.register_error_handler(FhirError, render)
-    app.register_error_handler(documents.DatabaseError, handle_database)
-    app.register_error_handler(HTTPException, handle_http)
-    app.register_error_handler(Exception, handle_unexpected)
-
-
-def _translated(error: HTTPException) -> FhirError:
-    """Werkzeug's error as ours, with the headers that belong to it (Allow)."""
-    kind = _BY_STATUS.get(error.code or 500, errors.BadRequest if (error.code or 500) < 500 else FhirError)
-    return kind(error.description or error.name, headers=_headers(error))
-
-
-def _headers(error: HTTPException) -> dict[str, str]:
-    return {name: value for name, value in error.get_headers() if name not in {"Content-Type", "Content-Length"}}
-
-
-def _render_plain(error: FhirError) -> Response:
-    text = f"{error.diagnostics}\n"
-    return Response(text, status=error.status, headers=error.headers, content_type="text/plain; charset=utf-8")
-
-
-def _route() -> str:
-    """The rule, never the address: an address may name a patient."""
-    return request.url_rule.rule if request.url_rule is not None else "none"
-
-
-def _described(error: Exception) -> dict[str, object]:
-    """Kind and place of a failure; its message may quote a resource, so it stays out of the log."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return {
-        "error": type(error).__name__,
-        "trace": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-12:]],
-    }

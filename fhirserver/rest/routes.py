@@ -40,14 +40,14 @@ Authenticate = Callable[[], Access]
 
 ROUTED = (
     ("GET", "/metadata", "capabilities", ("capabilities",)),
-    ("GET", "/<type_>/<id_>", "read", ("read",)),
-    ("GET", "/<type_>/<id_>/_history/<version_id>", "vread", ("vread",)),
-    ("GET", "/<type_>/<id_>/_history", "history", ("history-instance",)),
-    ("GET", "/<type_>", "search", ("search-type",)),
-    ("POST", "/<type_>/_search", "search_by_post", ("search-type",)),
-    ("POST", "/<type_>", "create", ("create",)),
-    ("PUT", "/<type_>/<id_>", "update", ("update",)),
-    ("DELETE", "/<type_>/<id_>", "delete", ("delete",)),
+    ("GET", "/<type>/<id>", "read", ("read",)),
+    ("GET", "/<type>/<id>/_history/<version_id>", "vread", ("vread",)),
+    ("GET", "/<type>/<id>/_history", "history", ("history-instance",)),
+    ("GET", "/<type>", "search", ("search-type",)),
+    ("POST", "/<type>/_search", "search_by_post", ("search-type",)),
+    ("POST", "/<type>", "create", ("create",)),
+    ("PUT", "/<type>/<id>", "update", ("update",)),
+    ("DELETE", "/<type>/<id>", "delete", ("delete",)),
     ("POST", "", "bundle", ("batch", "transaction")),
 )
 """Method, address below the base, view function, and the FHIR interactions that it answers."""
@@ -72,91 +72,91 @@ class Routes:
             return Response(status=304, headers=headers)
         return exchange.answer(body, 200, headers)
 
-    def read(self, type_: str, id_: str) -> Response:
+    def read(self, type: str, id: str) -> Response:
         """Read the current version of a resource (read)."""
-        exchange, context = self._begin(type_, id_)
+        exchange, context = self._begin(type, id)
         shape = exchange.shape()
-        row = context.settle(partial(read, context, type_, id_))
+        row = context.settle(partial(read, context, type, id))
         return exchange.resource(row, shape)
 
-    def vread(self, type_: str, id_: str, version_id: str) -> Response:
+    def vread(self, type: str, id: str, version_id: str) -> Response:
         """Read one version of a resource (vread)."""
-        exchange, context = self._begin(type_, id_)
+        exchange, context = self._begin(type, id)
         shape = exchange.shape()
-        row = context.settle(partial(vread, context, type_, id_, version_id))
+        row = context.settle(partial(vread, context, type, id, version_id))
         return exchange.resource(row, shape)
 
-    def history(self, type_: str, id_: str) -> Response:
+    def history(self, type: str, id: str) -> Response:
         """List the versions of a resource (history-instance)."""
-        exchange, context = self._begin(type_, id_)
-        found = context.settle(partial(history, context, type_, id_, exchange.pairs))
+        exchange, context = self._begin(type, id)
+        found = context.settle(partial(history, context, type, id, exchange.pairs))
         return exchange.answer(history_bundle(found, self._base))
 
-    def create(self, type_: str) -> Response:
+    def create(self, type: str) -> Response:
         """Create a resource; If-None-Exist makes it conditional (create)."""
-        exchange, context = self._begin(type_)
+        exchange, context = self._begin(type)
         exchange.refuse_parameters()
         condition = request.headers.get("If-None-Exist")
         body = self._resource_body()
-        written = context.settle(partial(create, context, type_, body, if_none_exist=condition))
+        written = context.settle(partial(create, context, type, body, if_none_exist=condition))
         return exchange.written(written)
 
-    def update(self, type_: str, id_: str) -> Response:
+    def update(self, type: str, id: str) -> Response:
         """Update a resource, or create it under an id of the client's (update)."""
-        exchange, context = self._begin(type_, id_)
+        exchange, context = self._begin(type, id)
         exchange.refuse_parameters()
         work = partial(
             update,
             context,
-            type_,
-            id_,
+            type,
+            id,
             self._resource_body(),
             if_match=exchange.if_match(),
             if_none_match=exchange.if_none_match(),
         )
         return exchange.written(context.settle(work))
 
-    def delete(self, type_: str, id_: str) -> Response:
+    def delete(self, type: str, id: str) -> Response:
         """Delete a resource (delete)."""
-        exchange, context = self._begin(type_, id_)
+        exchange, context = self._begin(type, id)
         exchange.refuse_parameters()
-        return exchange.deleted(context.settle(partial(delete, context, type_, id_, if_match=exchange.if_match())))
+        return exchange.deleted(context.settle(partial(delete, context, type, id, if_match=exchange.if_match())))
 
-    def search(self, type_: str) -> Response:
+    def search(self, type: str) -> Response:
         """Search a resource type (search-type)."""
-        exchange, context = self._begin(type_)
-        return self._searchset(exchange, context, type_)
+        exchange, context = self._begin(type)
+        return self._searchset(exchange, context, type)
 
-    def search_by_post(self, type_: str) -> Response:
+    def search_by_post(self, type: str) -> Response:
         """Search a resource type by a form; parameters of the address count too (search-type)."""
         check_form_content(request.content_type)
-        exchange, context = self._begin(type_)
+        exchange, context = self._begin(type)
         try:
             form = query_pairs(read_body(request, self._limit).decode("ascii"))
         except UnicodeDecodeError as error:
             raise BadRequest("The form cannot be read: it must be percent-encoded UTF-8.") from error
-        return self._searchset(exchange.with_pairs(form), context, type_)
+        return self._searchset(exchange.with_pairs(form), context, type)
 
     def bundle(self) -> Response:
         """Do several interactions at once (batch, transaction)."""
         context = self._service.context(self._authenticate())
         exchange = Exchange.of(request, self._base)
         exchange.refuse_parameters()
-        type_, entries = read_bundle(context, self._resource_body())
-        perform = batch if type_ == "batch" else transaction
+        type, entries = read_bundle(context, self._resource_body())
+        perform = batch if type == "batch" else transaction
         answers = context.settle(partial(perform, context, entries, handling=exchange.preferences.handling))
-        return exchange.answer(response_bundle(type_, answers, self._base, exchange.preferences.returns))
+        return exchange.answer(response_bundle(type, answers, self._base, exchange.preferences.returns))
 
     # Steps
 
-    def _begin(self, type_: str, id_: str | None = None) -> tuple[Exchange, Context]:
+    def _begin(self, type: str, id: str | None = None) -> tuple[Exchange, Context]:
         access = self._authenticate()
-        if type_ not in SUPPORTED or (id_ is not None and not is_id(id_)):
-            raise refusal_of(request.method, type_ if id_ is None else f"{type_}/{id_}")
+        if type not in SUPPORTED or (id is not None and not is_id(id)):
+            raise refusal_of(request.method, type if id is None else f"{type}/{id}")
         return Exchange.of(request, self._base), self._service.context(access)
 
-    def _searchset(self, exchange: Exchange, context: Context, type_: str) -> Response:
-        work = partial(search_type, context, type_, exchange.pairs, handling=exchange.preferences.handling)
+    def _searchset(self, exchange: Exchange, context: Context, type: str) -> Response:
+        work = partial(search_type, context, type, exchange.pairs, handling=exchange.preferences.handling)
         return exchange.answer(searchset(context.settle(work), self._base))
 
     def _resource_body(self) -> bytes:
@@ -188,8 +188,8 @@ def _refusal(method: str, segments: list[str]) -> FhirError:
             return MethodNotAllowed("Search across all types is not offered.")
         case ["", *_]:
             return NotFound("Nothing is there: an address has no empty segment.")
-        case [type_, *_] if type_ not in SUPPORTED:
-            return NotFound(f"{type_} is not a resource type of this server.", code="not-supported")
+        case [type, *_] if type not in SUPPORTED:
+            return NotFound(f"{type} is not a resource type of this server.", code="not-supported")
         case [_]:
             return MethodNotAllowed(
                 "Conditional update, patch and delete are not offered: name the resource by its id."
@@ -198,8 +198,8 @@ def _refusal(method: str, segments: list[str]) -> FhirError:
             return MethodNotAllowed("History of a type is not offered.")
         case [_, "_search"]:
             return MethodNotAllowed("Search by form is a POST.")
-        case [_, id_] if not is_id(id_):
-            return BadRequest(f"Not a resource id: {id_}", code="value")
+        case [_, id] if not is_id(id):
+            return BadRequest(f"Not a resource id: {id}", code="value")
         case [_, _] if method == "PATCH":
             return MethodNotAllowed("PATCH is not offered: send the whole resource by PUT with If-Match.")
         case [_, _, target, *_] if target in SUPPORTED or target == "*":

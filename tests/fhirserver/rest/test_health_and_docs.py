@@ -30,8 +30,8 @@ def test_a_server_whose_audit_is_closed_is_not_ready(app, database, monkeypatch)
 
 def test_the_description_for_tools_names_each_shape_of_address(app):
     paths = app.test_client().get("/openapi.json").json["paths"]
-    assert set(paths["/fhir/{type_}/{id_}"]) >= {"get", "put", "delete"}
-    assert {"/fhir/metadata", "/fhir/{type_}", "/fhir/{type_}/_search", "/fhir"} <= set(paths)
+    assert set(paths["/fhir/{type}/{id}"]) >= {"get", "put", "delete"}
+    assert {"/fhir/metadata", "/fhir/{type}", "/fhir/{type}/_search", "/fhir"} <= set(paths)
 
 
 def test_the_page_for_people_fetches_nothing_from_elsewhere(app):
