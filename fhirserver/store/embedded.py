@@ -188,7 +188,7 @@ class EmbeddedMongo:
     def _lay_foundation(self) -> None:
         """Prepare a first start. Until it is complete nobody is told the password, so nothing of value is removed."""
         data = self.folder / "db"
-        if data.exists() and not self._is_founding:
+        if data.exists() and any(data.iterdir()) and not self._is_founding:
             if not (self.folder / "password").exists():
                 raise EmbeddedMongoError(f"{data} holds data, and the file {self.folder / 'password'} is missing")
             return

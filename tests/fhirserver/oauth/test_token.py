@@ -155,6 +155,19 @@ def test_an_assertion_that_is_wrong_is_refused(ask, assertion):
     assert refusal(ask(form(assertion()))) == (400, "invalid_client")
 
 
+def test_the_algorithm_is_refused_before_any_key_is_tried(ask):
+    response = ask(form(signed(key=RSA, header={"alg": "RS256"})))
+    assert response.json["error_description"] == "The assertion is signed by RS384 or ES384."
+
+
+def test_a_key_must_be_named_even_where_a_client_has_only_one(ask):
+    values = {"category": "care", "jwks": {"keys": [EC.as_dict(private=False)]}, "organization": "Organization/e1"}
+    documents.add_client("single", name="Single", scopes="system/*.rs", **values)
+    payload = {"iss": "single", "sub": "single"}
+    assert refusal(ask(form(signed(claims(**payload), header={"kid": None})))) == (400, "invalid_client")
+    assert ask(form(signed(claims(**payload)))).status_code == 200
+
+
 def test_an_assertion_works_once(ask):
     assertion = signed()
     assert ask(form(assertion)).status_code == 200

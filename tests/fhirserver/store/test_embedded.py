@@ -130,11 +130,13 @@ def test_a_server_killed_outright_leaves_a_mongod_that_the_next_start_stops(tmp_
 
 def test_another_program_that_looks_at_the_data_is_left_alone(tmp_path):
     folder = tmp_path / "mongodb" / "db"
-    folder.mkdir(parents=True)
-    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()", str(folder)]) as stranger:
+    stranger = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()", str(folder)])
+    try:
         with EmbeddedMongo(tmp_path):
             assert stranger.poll() is None
+    finally:
         stranger.kill()
+        stranger.wait()
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.05, 0.15, 0.3])
