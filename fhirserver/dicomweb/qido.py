@@ -57,6 +57,7 @@ class Search:
         self._zone = zone
         self._query = query
         self._study = study
+        self._is_of_series = series is not None
         self._series = (*query.series, *([("SeriesInstanceUID", "eq", series)] if series else []))
         self._filters = [*query.study, *([("StudyInstanceUID", "eq", study)] if study else [])]
         self.rows: dict[str, Row] = {}
@@ -90,9 +91,8 @@ class Search:
         wanted = returned(Level.INSTANCE, self._query)
         for row, kept_series in self._matching_series():
             above = {} if self._study else self._study_result(row, returned(Level.STUDY, self._query))
-            above |= (
-                self._series_result(row, kept_series, returned(Level.SERIES, self._query)) if not self._study else {}
-            )
+            if not self._is_of_series:  # PS3.18 10.6.3.3.3: the series is told unless the address names it
+                above = {**above, **self._series_result(row, kept_series, returned(Level.SERIES, self._query))}
             fields = ("class", "number", "series", "metadata")
             for instance in instances.of_study(
                 self._database, row, fields, {"series": kept_series["SeriesInstanceUID"]}

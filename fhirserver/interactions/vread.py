@@ -22,5 +22,5 @@ def vread(context: Context, type_: str, id_: str, version_id: str) -> Row:
     if not (version_id.isascii() and version_id.isdigit() and len(version_id) <= _LONGEST):
         raise NotFound(f"{type_}/{id_} has no version {version_id}.")
     row = context.store.vread(type_, id_, int(version_id))
-    context.note(audit.read_events(context.access, row, context.decision_on(row)))
+    context.note(audit.read_events(context.access, row, context.decision_on(row), "vread"))
     return row

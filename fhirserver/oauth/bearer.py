@@ -192,6 +192,7 @@ class Bearer:
             patients=frozenset({verified.reference}) if verified.kind == "patient" else frozenset(),
             client_category=verified.category,
             organization_types=standing.organization_types,
+            display=standing.name,
             professions=standing.professions,
             specialties=standing.specialties,
             is_active=standing.is_active,

@@ -73,6 +73,7 @@ def _look_up(database: Database, reference: str, organization: str | None, now: 
         professions=frozenset(code for role in roles for code in role.get("codes", ())),
         specialties=frozenset(code for role in roles for code in role.get("specialties", ())),
         organization_types=frozenset(found.get(organization or "", {}).get("types", ())),
+        name=own.get("name"),
         since=max((bound for bound in bounds if bound <= now), default=OPEN_START),
         until=min((bound for bound in bounds if bound > now), default=OPEN_END),
     )
@@ -88,7 +89,8 @@ def changes(
     """The writes to `actors` that follow from a resource's change; `before` and `after` are None where it is absent."""
     type_ = reference.partition("/")[0]
     if type_ == "Practitioner":
-        return [_set(reference, {"active": after is not None and after.get("active", True)})]
+        is_active = after is not None and after.get("active", True)
+        return [_set(reference, {"active": is_active, "name": _name(after)})]
     if type_ == "Organization":
         return [
             _set(reference, {"types": _codings(after, "type"), "active": bool(after and after.get("active", True))})
@@ -154,3 +156,11 @@ def _codings(resource: Mapping[str, Any] | None, element: str) -> list[str]:
         for concept in (resource or {}).get(element, ())
         for coding in concept.get("coding", ())
     ]
+
+
+def _name(practitioner: Mapping[str, Any] | None) -> str | None:
+    """The first name as one line: its text, or prefix, given names and family name."""
+    for name in (practitioner or {}).get("name", ()):
+        parts = [*name.get("prefix", ()), *name.get("given", ()), name.get("family")]
+        return name.get("text") or " ".join(part for part in parts if part) or None
+    return None

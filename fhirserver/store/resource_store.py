@@ -7,7 +7,7 @@ saw (MongoDB snapshot reads), and each page is decided anew on the present state
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -189,13 +189,6 @@ class ResourceStore:
             .limit(limit)
         )
         return [row_of(document) for document in found.to_list()]
-
-    def instances(self, study: Row, match: Mapping[str, Any] | None = None) -> Iterable[Document]:
-        """The instance rows of a study that this store has given out, in series and instance order."""
-        uids = study.dicom["StudyInstanceUID"] if study.dicom else None
-        return self._database.instances.find({"study": uids, **(match or {})}).sort(
-            [("study", 1), ("series", 1), ("number", 1)]
-        )
 
     def _visible(self, interaction: Interaction, type_: str) -> Filter:
         permission = self._access.permission(interaction, type_)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Names, activity and qualifications; codings are written `system|code`.
+    """Names, activity and qualifications; codings are written `system|code`, `name` is for people to read.
 
     It is the same from `since`, included, to `until`, excluded, as long as nobody writes to the directory.
     """
@@ -18,5 +18,6 @@ class Standing:
     professions: frozenset[str]
     specialties: frozenset[str]
     organization_types: frozenset[str]
+    name: str | None
     since: datetime
     until: datetime
