@@ -21,7 +21,7 @@ _NEW = itertools.count(100_000_000)
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One request before it is addressed: method, target below the FHIR base, body, and who sends it."""
+    """One request before it is addressed: method, target below the FHIR base, and body."""
 
     method: str
     target: str
