@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fhirserver.errors import BadRequest, NotSupported
+from fhirserver.errors import BadRequest, FhirError, MethodNotAllowed, NotFound, NotSupported, PreconditionFailed
 from fhirserver.interactions.context import Context
 from fhirserver.interactions.preconditions import ANY_VERSION, Versions
 from fhirserver.store.rows import Written
@@ -53,14 +53,29 @@ def update_in(
     if if_none_match not in {None, ANY_VERSION}:
         raise NotSupported("On an update If-None-Match takes * only.")
     type_ = parsed.resource["resourceType"]
-    written = unit.update(
-        parsed,
-        id_,
-        if_match=context.matching(unit, type_, id_, if_match),
-        if_none_match_any=if_none_match == ANY_VERSION,
-    )
+    try:
+        written = unit.update(
+            parsed,
+            id_,
+            if_match=context.matching(unit, type_, id_, if_match),
+            if_none_match_any=if_none_match == ANY_VERSION,
+        )
+    except NotFound as error:
+        raise _as_if_absent(context, type_, id_, error, is_conditional=if_match is not None) from error
     context.record_write(unit, "create" if written.created else "update", written.row)
     return written
+
+
+def _as_if_absent(context: Context, type_: str, id_: str, refused: NotFound, *, is_conditional: bool) -> FhirError:
+    """The refusal that an id gets under which nothing is, so that who is refused learns of no resource.
+
+    Only for who may choose ids is there no such refusal: there the id is taken, and `refused` says no more.
+    """
+    if is_conditional:
+        return PreconditionFailed(f"{type_}/{id_} has no version that If-Match names.")
+    if context.access.actor.kind not in {"system", "operator"}:
+        return MethodNotAllowed("This client may not choose the id of a resource.")
+    return refused
 
 
 def check_id(resource: Mapping[str, Any], id_: str) -> None:

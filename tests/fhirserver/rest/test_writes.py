@@ -163,7 +163,61 @@ def test_a_delete_leaves_a_version_that_says_so(his, patient):
 def test_a_delete_may_be_done_again(his, patient):
     his.delete(patient)
     assert his.delete(patient).status_code == 204
-    assert his.delete("Patient/never").status_code == 204
+
+
+def told(response, reference):
+    """What a caller can see of an answer about a resource."""
+    return response.status_code, response.headers.get("Allow"), response.text.replace(reference, "")
+
+
+@pytest.mark.parametrize("tag", [None, 'W/"1"', 'W/"2"', "*"])
+def test_a_delete_of_what_may_not_be_seen_looks_like_one_of_what_never_was(other_his, his, patient, tag):
+    condition = {} if tag is None else {"If_Match": tag}
+    refused, absent = other_his.delete(patient, **condition), other_his.delete("Patient/never", **condition)
+    assert told(refused, patient) == told(absent, "Patient/never")
+    assert refused.status_code == (412 if tag == "*" else 404)
+    his.delete(patient)
+    assert told(other_his.delete(patient, **condition), patient) == told(absent, "Patient/never")
+
+
+@pytest.mark.parametrize("tag", ['W/"1"', 'W/"2"', "*"])
+def test_a_bound_update_of_what_may_not_be_seen_looks_like_one_of_what_never_was(other_his, patient, tag):
+    answers = [
+        told(other_his.put(reference, PATIENT | {"id": reference.partition("/")[2]}, If_Match=tag), reference)
+        for reference in (patient, "Patient/never")
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 412
+
+
+@pytest.mark.parametrize("tag", [None, 'W/"1"', "*"])
+def test_somebody_who_may_not_choose_ids_cannot_tell_which_are_taken(caller, his, patient, tag):
+    def consent(id_, who):
+        return {
+            "resourceType": "Consent",
+            "id": id_,
+            "status": "active",
+            "scope": {
+                "coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]
+            },
+            "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+            "patient": {"reference": who},
+            "performer": [{"reference": who}],
+            "policy": [{"uri": "urn:fhirserver:policy:opposition"}],
+            "provision": {"type": "deny"},
+        }
+
+    taken = f"taken-{uuid.uuid4().hex[:12]}"
+    assert his.put(f"Consent/{taken}", consent(taken, patient)).status_code == 201
+    somebody = f"Patient/{his.make(PATIENT)['id']}"
+    person = caller(somebody)
+    condition = {} if tag is None else {"If_Match": tag}
+    answers = [
+        told(person.put(f"Consent/{id_}", consent(id_, somebody), **condition), f"Consent/{id_}")
+        for id_ in (taken, "never")
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0][0] in {405, 412}
 
 
 def test_a_delete_bound_to_another_version_fails(his, patient):
