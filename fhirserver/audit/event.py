@@ -54,7 +54,7 @@ def event(
         parts.agents(caller, role),
         parts.source(),
     )
-    recorded = parts.recorded(identifier, instant)
+    recorded = parts.recorded(identifier, instant, now)
     body = b"".join(
         (
             b'{"resourceType":"AuditEvent","id":"',

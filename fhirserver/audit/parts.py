@@ -8,8 +8,9 @@ a join of ready bytes.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
@@ -58,6 +59,45 @@ def _settings() -> Config:
 @cache
 def _zone() -> ZoneInfo:
     return ZoneInfo(_settings().zone)
+
+
+class Template:
+    """A part in which only a few texts differ from one event to the next: extracted once, then filled in.
+
+    The texts must need no escaping in JSON; identifiers, base64 and references do not.
+    """
+
+    def __init__(self, part: Part, blanks: Sequence[str]) -> None:
+        """`part` was made with `blanks` where the texts will stand."""
+        self._json = part.json
+        self._fixed = tuple(token for token in part.tokens if not any(blank in token for blank in blanks))
+        self._varying = tuple(token for token in part.tokens if any(blank in token for blank in blanks))
+        self._blanks = [(blank, blank.encode("ascii")) for blank in blanks]
+        self._names = [one["n"] for one in part.ranges]
+        self._sorts = part.sorts
+
+    def filled(self, *texts: str, instant: datetime | None = None) -> Part:
+        """The part with `texts` in the places of the blanks; `instant` is what its dates, if any, all name."""
+        json, varying = self._json, self._varying
+        for (blank, raw), text in zip(self._blanks, texts, strict=True):
+            json = json.replace(raw, text.encode("ascii"))
+            varying = tuple([token.replace(blank, text) for token in varying])
+
+        def key(end: Any) -> Any:
+            if not isinstance(end, str):
+                return instant
+            for (blank, _), text in zip(self._blanks, texts, strict=True):
+                end = end.replace(blank, text)
+            return end
+
+        ranges = tuple([{"n": name, "lo": instant, "hi": instant} for name in self._names])
+        sorts = tuple([(name, (key(low), key(high))) for name, (low, high) in self._sorts])
+        return Part(json, self._fixed + varying, ranges, sorts)
+
+
+# Texts that no identifier of this server contains, of the form of what they stand for.
+_BLANK_ID, _BLANK_VERSION = "00000000-blank-id", "918273645"
+_BLANK_INSTANT = "1867-05-04T03:02:01.987Z"
 
 
 def _part(json: bytes, fragment: Mapping[str, Any]) -> Part:
@@ -121,11 +161,15 @@ def happening(shape: Shape) -> Part:
     return _members(fragment)
 
 
-def recorded(id_: str, instant: str) -> Part:
+def recorded(id_: str, instant: str, now: datetime) -> Part:
     """The instant of the event; id and last update, which stand elsewhere in the JSON, give search values here."""
-    return _part(
-        b'"recorded":"%b"' % instant.encode("ascii"), {"id": id_, "meta": {"lastUpdated": instant}, "recorded": instant}
-    )
+    return _recorded().filled(id_, instant, instant=now)
+
+
+@cache
+def _recorded() -> Template:
+    fragment = {"id": _BLANK_ID, "meta": {"lastUpdated": _BLANK_INSTANT}, "recorded": _BLANK_INSTANT}
+    return Template(_part(b'"recorded":"%b"' % _BLANK_INSTANT.encode("ascii"), fragment), (_BLANK_ID, _BLANK_INSTANT))
 
 
 @cache
@@ -199,18 +243,30 @@ def _user(caller: Caller, type_: Mapping[str, str]) -> dict[str, Any]:
 # ----------------------------------------------------------------------------------------------------- entities
 
 
-@lru_cache(maxsize=8_192)
 def patient(reference: str, disclosed: int | None = None) -> Part:
     """The patient concerned; of a search also how many resources of theirs the answer held."""
+    return _patient(disclosed).filled(reference.removeprefix("Patient/"))
+
+
+@lru_cache(maxsize=1_024)
+def _patient(disclosed: int | None) -> Template:
+    reference = f"Patient/{_BLANK_ID}"
     entity: dict[str, Any] = {"what": {"reference": reference}, "type": codes.PERSON, "role": codes.PATIENT}
     if disclosed is not None:
         entity["detail"] = [{"type": "disclosed", "valueString": str(disclosed)}]
-    return _entity(entity)
+    return Template(_entity(entity), (_BLANK_ID,))
 
 
-@lru_cache(maxsize=8_192)
 def data(reference: str, decision: str | None = None) -> Part:
     """The resource read or written, with the code of the decision that opened it."""
+    type_, id_, *version = reference.split("/")
+    if not version:
+        return _data(f"{type_}/{_BLANK_ID}", decision).filled(id_, _BLANK_VERSION)
+    return _data(f"{type_}/{_BLANK_ID}/_history/{_BLANK_VERSION}", decision).filled(id_, version[1])
+
+
+@lru_cache(maxsize=4_096)
+def _data(reference: str, decision: str | None) -> Template:
     entity: dict[str, Any] = {
         "what": {"reference": reference},
         "type": codes.SYSTEM_OBJECT,
@@ -218,19 +274,23 @@ def data(reference: str, decision: str | None = None) -> Part:
     }
     if decision:
         entity["detail"] = [{"type": "decision", "valueString": decision}]
-    return _entity(entity)
+    return Template(_entity(entity), (_BLANK_ID, _BLANK_VERSION))
 
 
 def query(url: str, description: str) -> Part:
     """The search as it was asked: base64 of its URL, and a description that carries names of parameters only."""
-    return _entity(
-        {
-            "type": codes.SYSTEM_OBJECT,
-            "role": codes.QUERY,
-            "description": description,
-            "query": base64.b64encode(url.encode()).decode("ascii"),
-        }
-    )
+    return _query(description).filled(base64.b64encode(url.encode()).decode("ascii"))
+
+
+@lru_cache(maxsize=1_024)
+def _query(description: str) -> Template:
+    entity = {
+        "type": codes.SYSTEM_OBJECT,
+        "role": codes.QUERY,
+        "description": description,
+        "query": _BLANK_ID,
+    }
+    return Template(_entity(entity), (_BLANK_ID,))
 
 
 def study(uid: str, reference: str | None, details: Iterable[tuple[str, str]]) -> Part:
@@ -257,10 +317,15 @@ def token(token_id: str) -> Part:
     return _entity({"what": {"identifier": {"value": codes.JTI + token_id}}, "type": codes.OAUTH_USER})
 
 
-@lru_cache(maxsize=256)
 def request(request_id: str) -> Part:
     """The request, by its X-Request-Id."""
-    return _entity({"what": {"identifier": {"value": request_id}}, "type": codes.REQUEST_ID})
+    return _request().filled(request_id)
+
+
+@cache
+def _request() -> Template:
+    entity = {"what": {"identifier": {"value": _BLANK_ID}}, "type": codes.REQUEST_ID}
+    return Template(_entity(entity), (_BLANK_ID,))
 
 
 def subject_of_change(name: str, details: Iterable[tuple[str, str]] = ()) -> Part:
