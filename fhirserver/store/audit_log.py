@@ -29,6 +29,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from fhirserver.errors import Unavailable
 from fhirserver.store.database import Database, Document
+from fhirserver.store.indexes import selective_values
 
 # What the chain of logs begins with.
 ORIGIN = "0" * 64
@@ -55,6 +56,11 @@ def digest(log: str, sequence: int, previous: str, identifier: str, body: bytes)
 def log_digest(number: int, log: str, previous: str) -> str:
     """The hash by which a log is bound to the log opened before it; its first event is bound to it."""
     return hashlib.sha256(f"{number}|{log}|{previous}".encode()).hexdigest()
+
+
+def stored(row: Document) -> Document:
+    """An event as it lies in the database, with what its value index holds."""
+    return {**row, "ix": selective_values(row.get("tk", ()))}
 
 
 @dataclass(slots=True, eq=False)
@@ -185,7 +191,7 @@ class AuditLog:
             self._send(
                 "update", "updates", [{"q": {"_id": row["_id"]}, "u": {"$set": link}} for row, link in links.old]
             )
-            self._send("insert", "documents", [{**row, **link} for row, link in links.new])
+            self._send("insert", "documents", [{**stored(row), **link} for row, link in links.new])
             self._sequence, self._head = links.sequence, links.head
         except (PyMongoError, InvalidDocument, OSError) as error:
             # What has been written is unknown; the chain goes on in a new log, and the tail of this one is verified

@@ -16,7 +16,7 @@ from bson.raw_bson import RawBSONDocument
 from consent import condition as c
 from consent.engine import Permission
 from fhirserver.search import expression as e
-from fhirserver.store.indexes import BY_DATE, BY_START, BY_UPDATE, BY_VALUE
+from fhirserver.store.indexes import BY_DATE, BY_START, BY_UPDATE, BY_VALUE, selective_values
 
 Filter = dict[str, Any]
 
@@ -160,6 +160,24 @@ def hint_for(expression: e.Expression, order: Sequence[tuple[str, int]]) -> str 
     if isinstance(expression, e.Always):
         return {"lu": BY_UPDATE, "so.started.z": BY_START, "so.date.z": BY_DATE}.get(order[0][0])
     return None
+
+
+def audit_prefilter(expression: e.Expression) -> Filter:
+    """What an AuditEvent that meets the expression has in its value index; empty where nothing of it is there."""
+    parts = expression.parts if isinstance(expression, e.All) else (expression,)
+    wanted = [atoms for part in parts if (atoms := _atoms(part)) and selective_values(atoms) == atoms]
+    return {"$and": [{"ix": {"$in": atoms}} for atoms in wanted]} if wanted else {}
+
+
+def _atoms(expression: e.Expression) -> list[str]:
+    """The atoms of which one must be there; none where the expression can hold without any."""
+    match expression:
+        case e.Equals(atom):
+            return [atom]
+        case e.Any(parts) if all(isinstance(part, e.Equals) for part in parts):
+            return [part.atom for part in parts if isinstance(part, e.Equals)]
+        case _:
+            return []
 
 
 def _is_selective(expression: e.Expression) -> bool:

@@ -95,6 +95,8 @@ class EmbeddedMongo:
         self._process: subprocess.Popen[bytes] | None = None
         self._supervisor: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._ready = threading.Event()
+        self._error: Exception | None = None
 
     @property
     def uri(self) -> str:
@@ -124,17 +126,22 @@ class EmbeddedMongo:
         Raises InUseError when another process holds the folder, EmbeddedMongoError when mongod cannot run.
         """
         self._stopping.clear()
+        self._ready.clear()
+        self._error = None
         self._take_lock()
         try:
             self._stop_orphans()
             self._lay_foundation()
-            self._launch()
+            # mongod is started by the supervisor: a signal handler that raises does so in the main thread, which must
+            # not be between the birth of a process and knowing of it.
+            self._supervisor = threading.Thread(target=self._supervise, name="mongod-supervisor", daemon=True)
+            self._supervisor.start()
+            self._ready.wait()
+            if self._error is not None:
+                raise self._error
         except BaseException:
-            self._end_process()
-            self._release_lock()
+            self.stop()
             raise
-        self._supervisor = threading.Thread(target=self._supervise, name="mongod-supervisor", daemon=True)
-        self._supervisor.start()
 
     def stop(self) -> None:
         """Stop mongod cleanly and give the folder back; harmless when nothing runs."""
@@ -318,9 +325,15 @@ class EmbeddedMongo:
             self._process = None
 
     def _supervise(self) -> None:
-        """Start mongod again whenever it ends without having been asked to."""
+        """Start mongod, and again whenever it ends without having been asked to."""
+        try:
+            self._launch()
+        except Exception as error:  # noqa: BLE001 - raised where it belongs, in the thread that called start
+            self._error = error
+        finally:
+            self._ready.set()
         starts: list[float] = []
-        while (process := self._process) is not None:
+        while self._error is None and (process := self._process) is not None:
             status = process.wait()
             if self._stopping.is_set():
                 return
@@ -332,7 +345,7 @@ class EmbeddedMongo:
             logger.error("mongod ended with status %s and is started again", status)
             try:
                 self._launch()
-            except EmbeddedMongoError:
+            except (EmbeddedMongoError, PyMongoError):  # it died again while starting, which the loop sees
                 if not self._stopping.is_set():
                     logger.exception("mongod could not be started again")
 

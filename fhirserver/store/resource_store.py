@@ -24,7 +24,14 @@ from fhirserver.config import Config
 from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, NotSupported, TooCostly
 from fhirserver.search import expression as e
 from fhirserver.search.parse import Include, Query
-from fhirserver.store.compile import NOTHING, Filter, compile_expression, hint_for, permission_filter
+from fhirserver.store.compile import (
+    NOTHING,
+    Filter,
+    audit_prefilter,
+    compile_expression,
+    hint_for,
+    permission_filter,
+)
 from fhirserver.store.database import Database, Document
 from fhirserver.store.guard import Guard
 from fhirserver.store.patient_access import PatientState
@@ -153,7 +160,7 @@ class ResourceStore:
         if query.type == "Binary":
             raise NotSupported("A Binary is found by the resource that refers to it, not by a search.")
         visible = self._visible("search", query.type)
-        asked = compile_expression(query.expression)
+        asked = _asked(query)
         order = _order(query.sort)
         if query.count == 0:
             return Page([], [], self._count(query.type, _both(visible, asked), None), None)
@@ -169,7 +176,7 @@ class ResourceStore:
 
     def count(self, query: Query) -> int:
         """How many permitted rows match."""
-        return self._count(query.type, _both(self._visible("search", query.type), compile_expression(query.expression)))
+        return self._count(query.type, _both(self._visible("search", query.type), _asked(query)))
 
     def find(
         self, type_: str, expression: e.Expression, *, limit: int, interaction: Interaction = "search"
@@ -345,9 +352,14 @@ class ResourceStore:
         return result
 
     def _match(self, query: Query, session: ClientSession) -> list[Row]:
-        wanted = _both(self._visible("search", query.type), compile_expression(query.expression))
+        wanted = _both(self._visible("search", query.type), _asked(query))
         found = self._database.collection_of(query.type).find(wanted, _FIELDS, session=session).limit(2)
         return [row_of(document) for document in found.to_list()]
+
+
+def _asked(query: Query) -> Filter:
+    wanted = compile_expression(query.expression)
+    return _both(audit_prefilter(query.expression), wanted) if query.type == "AuditEvent" else wanted
 
 
 def _both(first: Filter, second: Filter) -> Filter:

@@ -27,6 +27,7 @@ from fhirserver.errors import Conflict, Forbidden, MethodNotAllowed, NotFound, P
 from fhirserver.search import values
 from fhirserver.search.parse import Query
 from fhirserver.store import actors
+from fhirserver.store.audit_log import stored
 from fhirserver.store.consent_write import check_consent
 from fhirserver.store.database import Database, Document
 from fhirserver.store.facts import relative, static_facts
@@ -182,7 +183,7 @@ class Unit:
 
     def record(self, events: Iterable[Document]) -> None:
         """Write audit rows in this transaction; they take their place in the chain after it."""
-        self.events.extend({**event, "log": None} for event in events)
+        self.events.extend({**stored(event), "log": None} for event in events)
 
     def put_instances(self, instances: Iterable[Document]) -> None:
         """Write rows of DICOM instances in this transaction."""
@@ -232,6 +233,8 @@ class Unit:
         self._complete(document)
         decision = self._guard.decide(interaction, document["facts"])
         if decision.effect != "permit":
+            if self._guard.custodian is not None and type_ != "Patient":
+                self._require_known(document)  # a stranger is not told that the patient has refused
             raise Forbidden(f"This {type_} may not be written by this client.")
         return row_of(document)
 
@@ -393,25 +396,26 @@ class Unit:
         self._identified.add(patient)
 
     def _check_grounds(self) -> None:
-        """An establishment writes about patients it knows, so that nobody opens a stranger's record.
-
-        It knows whom it has written itself and whom it identified. A patient who is not here yet may be referred to,
-        but not by what opens or closes a record: whoever comes under that id later would find it open.
-        """
-        custodian = self._guard.custodian
+        """An establishment writes about patients it knows, so that nobody opens a stranger's record."""
         for reference, pending in self._pending.items():
-            type_ = reference.partition("/")[0]
-            if pending.after is None or type_ == "Patient":
-                continue
-            for subject in pending.document["facts"]["subjects"]:
-                state = self._state(subject["patient"])
-                opens = type_ in _GRANTING or state.holds(reference)
-                if not state.is_present and not opens:
-                    continue
-                is_known = custodian in state.establishments or subject["patient"] in self._identified
-                if not state.is_present or not (custodian is None or is_known):
-                    raise Unprocessable(f"{subject['patient']} is not known.", expression=type_)
-                state.join(custodian)
+            if pending.after is not None and not reference.startswith("Patient/"):
+                self._require_known(pending.document)
+
+    def _require_known(self, document: Document) -> None:
+        """Raise Unprocessable unless the writer knows each patient concerned, in the same words where there is none.
+
+        An establishment knows whom it has written itself and whom it identified; it need not have sent the Patient
+        again after a deletion, but what opens or closes a record waits for that.
+        """
+        reference, custodian = document["_id"], self._guard.custodian
+        type_ = reference.partition("/")[0]
+        for subject in document["facts"]["subjects"]:
+            state = self._state(subject["patient"])
+            is_known = custodian in state.establishments or subject["patient"] in self._identified
+            opens = custodian is None or type_ in _GRANTING or state.holds(reference)
+            if not (custodian is None or is_known) or (opens and not state.is_present):
+                raise Unprocessable(f"{subject['patient']} is not known.", expression=type_)
+            state.join(custodian)
 
     def _rewrites(self, patients: set[str]) -> list[Document]:
         """The completed facts of the other resources of patients whose relations or Consents changed."""

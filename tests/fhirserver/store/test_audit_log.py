@@ -11,8 +11,13 @@ from typing import Any
 import pytest
 
 from fhirserver.errors import Unavailable
+from fhirserver.search.expression import Any as AnyOf
+from fhirserver.search.expression import Equals
+from fhirserver.search.query import Query
 from fhirserver.store.audit_log import AuditLog, verify
+from fhirserver.store.compile import audit_prefilter
 from fhirserver.store.database import Database
+from tests.conftest import Region
 
 
 def event(number: int) -> dict[str, Any]:
@@ -109,3 +114,18 @@ def test_a_trail_that_cannot_be_written_refuses_and_goes_on_in_a_new_log(
     log.append([event(3)])
     verdict = verify(database, checkpoint)
     assert (verdict.logs, verdict.events, verdict.faults) == (2, 2, [])
+
+
+def test_the_events_of_a_patient_are_found_through_the_value_index(
+    region: Region, trail: tuple[AuditLog, Path]
+) -> None:
+    log, _ = trail
+    region.database.sealer = log
+    region.put({"resourceType": "Patient", "id": "p"})
+    region.put({"resourceType": "Patient", "id": "q"})
+    query = Query("AuditEvent", Equals("patient\x1fPatient/p"), 10)
+    assert [row.patients for row in region.store("Patient/p").search(query).rows] == [("Patient/p",)]
+    either = Query("AuditEvent", AnyOf((Equals("patient\x1fPatient/q"), Equals("action\x1f|U"))), 10)
+    assert len(region.store("Patient/p").search(either).rows) == 1
+    plan = region.database.audit.find({"t": "AuditEvent", **audit_prefilter(query.expression)}).explain()
+    assert plan["executionStats"]["totalDocsExamined"] == 1
