@@ -642,7 +642,7 @@ def _errors_told() -> Iterator[None]:
     except (EmbeddedMongoError, Unavailable, OSError) as error:
         _fail(CANNOT_BE_HAD, str(error))
     except DatabaseError as error:
-        _fail(CANNOT_BE_HAD, f"the database does not answer: {str(error)[:300]}")
+        _fail(CANNOT_BE_HAD, f"database error: {str(error)[:300]}")
     except FhirError as error:
         _fail(BAD_NEWS, error.diagnostics)
 

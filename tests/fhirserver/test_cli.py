@@ -400,11 +400,12 @@ def test_a_server_outlives_its_mongod(tmp_path):
         assert server.call("GET", "/readyz")[0] == 200
 
 
-def test_a_stop_while_starting_leaves_nothing_behind(tmp_path):
+@pytest.mark.parametrize("sign", ["lock", "key", "port", "db/WiredTiger", "password"])
+def test_a_stop_while_starting_leaves_nothing_behind(tmp_path, sign):
     server = Server(tmp_path, free_port())
-    lock = tmp_path / "mongodb" / "lock"
-    while not lock.exists() and server.process.poll() is None:
-        time.sleep(0.01)
+    path = tmp_path / "mongodb" / sign
+    while not path.exists() and server.process.poll() is None:
+        time.sleep(0.002)
     server.stop(signal.SIGTERM)
     assert processes_of(tmp_path) == []
 

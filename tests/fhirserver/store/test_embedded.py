@@ -99,6 +99,21 @@ def test_stop_leaves_no_process_and_may_be_repeated(tmp_path):
     assert not is_running(pid)
 
 
+def test_an_interrupted_start_leaves_no_process_and_gives_the_folder_back(tmp_path, monkeypatch):
+    class Interrupted(threading.Event):
+        def wait(self, timeout=None):
+            super().wait(timeout or 0.2)
+            raise KeyboardInterrupt
+
+    mongo = EmbeddedMongo(tmp_path)
+    monkeypatch.setattr(mongo, "_ready", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        mongo.start()
+    assert mongo.pid is None
+    with EmbeddedMongo(tmp_path):
+        pass
+
+
 def test_a_folder_in_use_is_refused_to_a_second_server(mongo, tmp_path):
     with pytest.raises(InUseError, match=f"in use by process {os.getpid()}"):
         EmbeddedMongo(tmp_path).start()
