@@ -7,8 +7,10 @@ request id and its safety headers.
 from __future__ import annotations
 
 import atexit
+import sys
 from functools import partial
 
+import structlog
 from flask import Flask, Response, request
 
 from fhirserver import audit, errors
@@ -26,6 +28,7 @@ from fhirserver.store.database import Database, connect
 
 def application() -> Flask:
     """The WSGI application of one worker, configured from the environment (granian calls this after the fork)."""
+    _log_as_json()
     return create_app(Config.from_environment())
 
 
@@ -50,6 +53,18 @@ def create_app(config: Config, database: Database | None = None) -> Flask:
     )
     app.after_request(_finish)
     return app
+
+
+def _log_as_json() -> None:
+    """One JSON object a line on standard error, for whoever collects the logs."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def _open(config: Config) -> Database:

@@ -80,7 +80,7 @@ class Context:
         for noted in reversed(self.access.decisions):
             if noted.id == row.id and noted.type == row.type:
                 return noted.decision
-        return self.access.decide("read", row.facts)
+        return self.access.decide("search", row.facts)  # a condition found it: what a search may bring
 
     def _flush(self) -> None:
         decisions = self.access.decisions

@@ -9,7 +9,7 @@ https://hl7.org/fhir/R4/http.html#transaction, https://hl7.org/fhir/R4/bundle.ht
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,6 +22,14 @@ from resources import validation
 from resources.exact import has_duplicate_names
 
 Interaction = Literal["read", "vread", "history", "search", "create", "update", "delete"]
+
+_CONDITIONS: Mapping[Interaction, frozenset[str]] = {
+    "read": frozenset({"ifNoneMatch", "ifModifiedSince"}),
+    "create": frozenset({"ifNoneExist"}),
+    "update": frozenset({"ifMatch", "ifNoneMatch"}),
+    "delete": frozenset({"ifMatch"}),
+}
+"""The conditions of an entry's request that an interaction honours."""
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 
@@ -146,6 +154,7 @@ def _entry(index: int, entry: _Entry, base: str) -> Entry | RefusedEntry:
             request = entry.request
             target = parse_target(request.url, base)
             interaction = _interaction(request.method, target)
+            _refuse_conditions(interaction, request)
             body = bytes(entry.resource)
             if interaction in {"create", "update"} and not body:
                 raise Unprocessable(f"{request.method} needs a resource.", expression="resource", code="required")
@@ -212,6 +221,19 @@ def _interaction(method: str, target: Target) -> Interaction:
     if target.query and interaction not in {"search", "history"}:
         raise NotSupported(f"{method} takes no parameters within a Bundle.", expression="request.url")
     return interaction
+
+
+def _refuse_conditions(interaction: Interaction, request: Request) -> None:
+    """Raise NotSupported for a condition that the interaction would otherwise ignore."""
+    given = {
+        "ifNoneMatch": request.if_none_match,
+        "ifModifiedSince": request.if_modified_since,
+        "ifMatch": request.if_match,
+        "ifNoneExist": request.if_none_exist,
+    }
+    for name, value in given.items():
+        if value is not None and name not in _CONDITIONS.get(interaction, ()):
+            raise NotSupported(f"{request.method} {request.url} takes no {name}.", expression=f"request.{name}")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from fhirserver import audit
 from fhirserver.errors import BadRequest, FhirError, NotSupported, PreconditionFailed, Unprocessable
@@ -37,19 +38,13 @@ def transaction(
 
     Raises the error of the first entry that fails, saying which it is (`Bundle.entry[3]`); nothing is written then.
     """
-    plan = Plan.of(context, entries)
-    searches = {entry.index: entry for entry in plan.entries if entry.interaction == "search"}
-    for entry in searches.values():
-        with at_entry(entry.index):
-            context.access.admit("search", entry.target.type)
-            context.query(entry.target.type, query_pairs(entry.target.query), handling)
+    plan = Plan.of(context, entries, handling)
     answers = context.store.transact(lambda unit: _Transaction(context, unit, plan).run())
     for entry in plan.entries:
-        answer = answers.get(entry.index)
         if entry.interaction == "search":
             answers[entry.index] = _search(context, entry, handling)
-        elif answer is not None and answer.row is not None and _is_disclosed(entry, answer):
-            context.note(audit.read_events(context.access, answer.row, context.decision_on(answer.row)))
+        else:
+            _note_disclosure(context, entry, answers[entry.index])
     return [answers[index] for index in range(len(entries))]
 
 
@@ -63,9 +58,11 @@ def _search(context: Context, entry: Entry, handling: Handling) -> Answer:
     return Answer(200, page=page)
 
 
-def _is_disclosed(entry: Entry, answer: Answer) -> bool:
-    """Whether the answer shows something that this transaction did not write itself."""
-    return entry.interaction == "read" or (entry.interaction == "create" and answer.status == 200)
+def _note_disclosure(context: Context, entry: Entry, answer: Answer) -> None:
+    """Tell the audit where the answer shows what this transaction did not write itself: a read, a condition met."""
+    is_disclosed = entry.interaction == "read" or (entry.interaction == "create" and answer.status == HTTPStatus.OK)
+    if is_disclosed and answer.row is not None:
+        context.note(audit.read_events(context.access, answer.row, context.decision_on(answer.row)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ class Plan:
     """Resources that have passed the gate, with what their references became: a second run need not check again."""
 
     @classmethod
-    def of(cls, context: Context, entries: Sequence[Entry | RefusedEntry]) -> Plan:
+    def of(cls, context: Context, entries: Sequence[Entry | RefusedEntry], handling: Handling) -> Plan:
         """Plan a transaction. Raises the error of the first entry that cannot be done."""
         understood = [_understood(entry) for entry in entries]
         _refuse_overlaps(understood)
@@ -97,6 +94,8 @@ class Plan:
             with at_entry(entry.index):
                 references.update(_names(entry, ids))
                 context.access.admit(entry.interaction, entry.target.type)
+                if entry.interaction == "search":  # one that cannot be understood fails the whole, before it begins
+                    context.query(entry.target.type, query_pairs(entry.target.query), handling)
                 if entry.request.if_none_exist is not None:
                     criteria[entry.index] = context.criteria(entry.target.type, entry.request.if_none_exist)
                 for text in conditional_references(entry.body):

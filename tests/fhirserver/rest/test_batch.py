@@ -49,6 +49,37 @@ def test_every_entry_of_a_batch_is_audited(his, patient, audit_of):
     assert [event["action"] for event in audit_of() if "batch-1" in str(event)] == ["R", "R"]
 
 
+def test_a_condition_that_an_entry_would_ignore_is_refused(his, patient):
+    body = {"resourceType": "Patient", "id": patient.partition("/")[2]}
+    response = his.post(
+        "",
+        batch(
+            entry("PUT", patient, body, ifNoneExist="identifier=1"),
+            entry("POST", "Patient", {"resourceType": "Patient"}, ifMatch='W/"1"'),
+            entry("GET", patient, ifMatch='W/"1"'),
+            entry("GET", "Patient", ifNoneMatch='W/"1"'),
+            entry("DELETE", patient, ifNoneMatch="*"),
+        ),
+    )
+    answers = [one["response"] for one in response.json["entry"]]
+    assert [one["status"][:3] for one in answers] == ["400"] * 5
+    assert answers[0]["outcome"]["issue"][0]["expression"] == ["Bundle.entry[0].request.ifNoneExist"]
+
+
+def test_an_entry_that_is_unchanged_since_an_instant_is_not_sent_again(his, patient):
+    modified = his.get(patient).json["meta"]["lastUpdated"]
+    fresh, old = his.post(
+        "",
+        batch(
+            entry("GET", patient, ifModifiedSince=modified),
+            entry("GET", patient, ifModifiedSince="2001-01-01T00:00:00Z"),
+        ),
+    ).json["entry"]
+    assert (fresh["response"]["status"][:3], old["response"]["status"][:3]) == ("304", "200")
+    assert "resource" not in fresh
+    assert his.post("", batch(entry("GET", patient, ifModifiedSince="yesterday"))).status_code == 422
+
+
 def test_leniency_reaches_the_searches_of_a_batch(his):
     body = batch(entry("GET", "Patient?nosuch=1&_count=1"))
     assert his.post("", body).json["entry"][0]["response"]["status"] == "400 Bad Request"
