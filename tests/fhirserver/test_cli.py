@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from authlib.integrations.requests_client import OAuth2Session
+from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from joserfc.jwk import ECKey, KeySet
 from pymongo import MongoClient
 from typer.testing import CliRunner
@@ -294,6 +296,18 @@ def test_a_registration_that_is_wrong_is_refused(run, jwks, changes):
     assert '"new"' not in run("client", "list", "--json", "--all").stdout
 
 
+def test_a_registered_client_obtains_its_token_from_what_the_server_says_of_itself(server):
+    discovery = json.loads(server.call("GET", "/fhir/.well-known/smart-configuration")[1])
+    endpoint = discovery["token_endpoint"]
+    session = OAuth2Session("his", KEY, token_endpoint_auth_method="private_key_jwt", scope="system/*.rs")
+    short = {"exp": int(time.time()) + 240}  # by itself this library asks for an hour
+    session.register_client_auth_method(PrivateKeyJWT(endpoint, short, {"kid": KEY.kid}, alg="ES384"))
+    with session:
+        token = session.fetch_token(endpoint, grant_type="client_credentials")
+        assert token["scope"] == "system/*.rs"
+        assert session.get(f"http://127.0.0.1:{server.port}/fhir/Patient/ada").json()["id"] == "ada"
+
+
 # Decisions and audit
 
 
@@ -413,6 +427,23 @@ def test_a_stop_while_starting_leaves_nothing_behind(tmp_path, sign):
 def test_the_keys_and_data_are_their_owners_only(server):
     folder = server.data / "mongodb"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_two_servers_share_a_replica_set_of_its_own(tmp_path, jwks, monkeypatch):
+    with EmbeddedMongo(tmp_path / "elsewhere") as mongo:
+        monkeypatch.setenv("FHIRSERVER_MONGODB_URI", mongo.uri)
+        monkeypatch.setenv("FHIRSERVER_PUBLIC_BASE", "https://imaging.example.org")
+        one, two = tmp_path / "one", tmp_path / "two"
+        with serving(one, "--workers", "1") as first, serving(two, "--workers", "1") as second:
+            assert not (one / "mongodb").exists()
+            added = f"client add --id his --name HIS --organization Organization/e1 --jwks {jwks} --data {one}"
+            assert CliRunner().invoke(app, added.split()).exit_code == 0
+            token = CliRunner().invoke(app, ["token", "--as", "client:his", "--data", str(two)]).stdout.strip()
+            assert first.call("PUT", "/fhir/Patient/ada", token, PATIENT)[0] == 201
+            assert second.call("GET", "/fhir/Patient/ada", token)[0] == 200
+            discovery = json.loads(second.call("GET", "/fhir/.well-known/smart-configuration")[1])
+            assert discovery["token_endpoint"] == "https://imaging.example.org/oauth/token"
+        assert mongo.pid is not None
 
 
 # Understanding
