@@ -62,7 +62,11 @@ class Subject(TypedDict):
 
 
 class Facts(TypedDict):
-    """A facts document. `family` is stated for a Consent: which family its policy puts it in."""
+    """A facts document.
+
+    `family` is stated for a Consent: which family its policy puts it in; `establishments` for a Patient: who else holds
+    something of the person.
+    """
 
     type: str
     id: str
@@ -78,6 +82,7 @@ class Facts(TypedDict):
     performed: Base | None
     subjects: list[Subject]
     family: NotRequired[str | None]
+    establishments: NotRequired[list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +157,8 @@ def audience(facts: Mapping[str, Any]) -> list[str]:
 
     A permitted actor always shares a key with it (`engine.permitted` returns the actor's). It decides nothing.
     """
-    keys: set[str] = {f"custodian:{custodian}" for custodian in facts["custodians"]}
+    establishments = (*facts["custodians"], *facts.get("establishments", ()))
+    keys: set[str] = {f"custodian:{establishment}" for establishment in establishments}
     if facts["kind"] == "directory":
         keys.add("*")
     if facts["kind"] == "audit":

@@ -36,6 +36,7 @@ from fhirserver.store.database import Database, Document
 from fhirserver.store.guard import Guard
 from fhirserver.store.patient_access import PatientState
 from fhirserver.store.rows import Row, row_of
+from fhirserver.store.security_context import is_permitted
 from fhirserver.store.unit import Unit
 
 T = TypeVar("T")
@@ -89,16 +90,11 @@ class ResourceStore:
         return row_of(document)
 
     def _permits(self, interaction: Interaction, document: Document) -> bool:
-        """Whether the present facts permit; for a Binary, also those of the resource that it hangs on."""
-        facts = document["facts"]
-        if self._access.decide(interaction, facts).effect != "permit":
-            return False
-        if facts["type"] != "Binary":
-            return True
-        contexts = [self._database.resources.find_one({"_id": name}, _FIELDS) for name in facts["related"]]
-        return all(
-            context is not None and self._access.decide(interaction, context["facts"]).effect == "permit"
-            for context in contexts
+        return is_permitted(
+            self._access,
+            interaction,
+            document,
+            lambda reference: self._database.resources.find_one({"_id": reference}, _FIELDS),
         )
 
     def vread(self, type_: str, id_: str, version: int) -> Row:
@@ -323,7 +319,7 @@ class ResourceStore:
         found = [
             {"$and": [self._visible("read", type_), {"_id": {"$in": sorted(references)}}]}
             for type_, references in by_type.items()
-            if type_.isalpha()
+            if type_.isalpha() and type_ != "Binary"  # which is read with what it hangs on, one by one
         ]
         return {"$or": found} if found else None
 

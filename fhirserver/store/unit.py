@@ -34,6 +34,7 @@ from fhirserver.store.facts import relative, static_facts
 from fhirserver.store.guard import Guard
 from fhirserver.store.patient_access import SOURCES, PatientState, contribution
 from fhirserver.store.rows import Row, Written, row_of
+from fhirserver.store.security_context import is_permitted
 from fhirserver.store.writes import Writes, update_of
 from resources import SUPPORTED
 from resources.declaration import local_reference
@@ -41,6 +42,9 @@ from resources.validation import Parsed, parse, splice
 
 # What opens or closes a patient's record to others: it cannot be written before the patient is known.
 _GRANTING = frozenset({"CareTeam", "Consent", "RelatedPerson"})
+
+# What gets members by its own content, so that a reference to one that is not here yet could be claimed.
+_CLAIMABLE = frozenset({"CareTeam", "Group", "PractitionerRole"})
 
 
 def fhir_instant(instant: datetime) -> str:
@@ -90,7 +94,7 @@ class Unit:
     def read(self, type_: str, id_: str) -> Row:
         """The current version if the access permits; NotFound otherwise."""
         document = self._current(f"{type_}/{id_}")
-        if document is None or document.get("del") or not self._permits("read", document["facts"]):
+        if document is None or document.get("del") or not is_permitted(self._guard, "read", document, self._current):
             raise NotFound(f"{type_}/{id_} is not known.")
         return row_of(document)
 
@@ -148,6 +152,8 @@ class Unit:
                 raise PreconditionFailed(f"{type_}/{id_} has no version that If-Match names.")
             if self._guard.actor.kind not in {"system", "operator"}:
                 raise MethodNotAllowed("This client may not choose the id of a resource.")
+            if current is not None:  # what was deleted stays with whom it was
+                self._require("update", current)
             return Written(self._write("create", parsed, id_, current, dicom, "PUT"), created=True)
         self._require("update", current)
         _check_preconditions(current, if_match, if_none_match_any=if_none_match_any)
@@ -204,16 +210,16 @@ class Unit:
         type_ = resource["resourceType"]
         reference = f"{type_}/{id_}"
         self._refuse_twice(reference)
-        if type_ == "Consent":
-            check_consent(resource, self._policy, self._database, self._session)
         version = 1 if current is None else current["v"] + 1
         instant = self._after(current)
         live = None if current is None or current.get("del") else current
         base = self._config.fhir_base
         local = relative(resource, base) if base.encode() in parsed.body else resource
-        facts = static_facts(local, id_, self._custodians(live), self._policy)
+        facts = static_facts(local, id_, self._custodians(current), self._policy)
         if type_ == "Binary":
             facts |= self._security_context(local)
+        if type_ == "Consent":
+            check_consent(local, self._policy, self._database, self._session)
         document: Document = {
             "_id": reference,
             "t": type_,
@@ -227,7 +233,7 @@ class Unit:
             document["dicom"] = dict(kept)
         self._index(document, resource)
         before = None if live is None or type_ not in actors.TYPES else self._resource_of(live)
-        pending = _Pending(document, current, before, resource)
+        pending = _Pending(document, current, before, local)
         self._pending[reference] = pending
         self._contribute(pending)
         self._complete(document)
@@ -271,10 +277,10 @@ class Unit:
         document["rg"] = extracted.rg
         document["so"] = {name: {"a": low, "z": high} for name, (low, high) in extracted.so.items()}
 
-    def _custodians(self, live: Document | None) -> Iterable[str]:
-        """A resource stays with whoever answers for it; a new one is the writing establishment's."""
-        if live is not None:
-            return live["facts"]["custodians"]
+    def _custodians(self, current: Document | None) -> Iterable[str]:
+        """A resource stays with whoever answers for it, deleted or not; a new one is the writing establishment's."""
+        if current is not None:
+            return current["facts"]["custodians"]
         return () if self._guard.custodian is None else (self._guard.custodian,)
 
     def _contribute(self, pending: _Pending) -> None:
@@ -316,7 +322,7 @@ class Unit:
         states = [self._state(subject["patient"]) for subject in facts["subjects"]]
         if facts["kind"] == "patient":
             held = {establishment for state in states for establishment in state.establishments}
-            facts = {**facts, "custodians": sorted({*facts["custodians"], *held})}
+            facts = {**facts, "establishments": sorted(held)}
         document["facts"] = materialise(facts, [state.access() for state in states], self._policy)
         document["aud"] = audience(document["facts"])
 
@@ -396,10 +402,13 @@ class Unit:
         self._identified.add(patient)
 
     def _check_grounds(self) -> None:
-        """An establishment writes about patients it knows, so that nobody opens a stranger's record."""
+        """Refuse what would open a record, or a group, to somebody its patient or its owner does not know of."""
         for reference, pending in self._pending.items():
-            if pending.after is not None and not reference.startswith("Patient/"):
+            if pending.after is None:
+                continue
+            if not reference.startswith("Patient/"):
                 self._require_known(pending.document)
+            self._check_members(reference, pending.after)
 
     def _require_known(self, document: Document) -> None:
         """Raise Unprocessable unless the writer knows each patient concerned, in the same words where there is none.
@@ -409,13 +418,40 @@ class Unit:
         """
         reference, custodian = document["_id"], self._guard.custodian
         type_ = reference.partition("/")[0]
-        for subject in document["facts"]["subjects"]:
-            state = self._state(subject["patient"])
-            is_known = custodian in state.establishments or subject["patient"] in self._identified
+        subjects = [subject["patient"] for subject in document["facts"]["subjects"]]
+        if type_ == "Consent" and not subjects:
+            raise Unprocessable("A Consent names a patient of this server.", expression="Consent.patient")
+        for patient in subjects:
+            state = self._state(patient)
+            is_known = custodian in state.establishments or patient in self._identified
             opens = custodian is None or type_ in _GRANTING or state.holds(reference)
             if not (custodian is None or is_known) or (opens and not state.is_present):
-                raise Unprocessable(f"{subject['patient']} is not known.", expression=type_)
+                raise Unprocessable(f"{patient} is not known.", expression=type_)
             state.join(custodian)
+
+    def _check_members(self, reference: str, resource: Mapping[str, Any]) -> None:
+        """Groups, roles and teams that are named must be here: else whoever came under their id would be in.
+
+        And a role is written by the organisation in which it is held.
+        """
+        type_ = reference.partition("/")[0]
+        custodian = self._guard.custodian
+        if (
+            type_ == "PractitionerRole"
+            and custodian is not None
+            and local_reference(resource.get("organization")) != custodian
+        ):
+            raise Unprocessable(
+                "A role is written by the organisation in which it is held.", expression="PractitionerRole.organization"
+            )
+        if type_ not in {"CareTeam", "Consent", "Group"}:
+            return
+        for named in SUPPORTED[type_].references(resource):
+            if named.partition("/")[0] not in _CLAIMABLE:
+                continue
+            current = self._current(local_reference({"reference": named}) or named)
+            if current is None or current.get("del"):
+                raise Unprocessable(f"{named} is not known.", expression=type_)
 
     def _rewrites(self, patients: set[str]) -> list[Document]:
         """The completed facts of the other resources of patients whose relations or Consents changed."""

@@ -1,0 +1,162 @@
+"""What an establishment might write to reach a record that is not its own; each is refused, and opens nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fhirserver.errors import FhirError, NotFound, Unprocessable
+from fhirserver.search.expression import Always
+from fhirserver.search.query import Query
+from fhirserver.store.resource_store import ResourceStore
+from resources.validation import check
+from tests.conftest import Region
+
+EVERY = Query("ImagingStudy", Always(), 20)
+THEIRS = "Organization/e2"
+
+
+@pytest.fixture(scope="module")
+def record(region: Region) -> Region:
+    """Patient/p of e1 with a study, followed through a role and an inner team; e2 has nothing of it."""
+    region.put({"resourceType": "Patient", "id": "p"})
+    region.put(study("s"))
+    region.put(role("r"))
+    region.put({"resourceType": "CareTeam", "id": "inner", "status": "active"})
+    region.put(team("outer", "PractitionerRole/r", "CareTeam/inner"))
+    return region
+
+
+def study(id_: str, patient: str = "Patient/p") -> dict[str, Any]:
+    return {"resourceType": "ImagingStudy", "id": id_, "status": "available", "subject": {"reference": patient}}
+
+
+def role(id_: str, practitioner: str = "Practitioner/d", organization: str = "Organization/e1") -> dict[str, Any]:
+    return {
+        "resourceType": "PractitionerRole",
+        "id": id_,
+        "practitioner": {"reference": practitioner},
+        "organization": {"reference": organization},
+    }
+
+
+def team(id_: str, *members: str) -> dict[str, Any]:
+    return {
+        "resourceType": "CareTeam",
+        "id": id_,
+        "status": "active",
+        "subject": {"reference": "Patient/p"},
+        "participant": [{"member": {"reference": member}} for member in members],
+    }
+
+
+def test_a_deleted_id_stays_with_the_establishment_it_was(record: Region) -> None:
+    record.put({"resourceType": "Patient", "id": "left"})
+    record.put(role("left"))
+    client = record.store("Client/e1", organization="Organization/e1")
+    client.transact(lambda unit: unit.delete("Patient", "left"))
+    client.transact(lambda unit: unit.delete("PractitionerRole", "left"))
+    with pytest.raises(NotFound):
+        record.put({"resourceType": "Patient", "id": "left"}, by=THEIRS)
+    with pytest.raises(NotFound):
+        record.put(role("left", "Practitioner/spy", THEIRS), by=THEIRS)
+    assert record.put({"resourceType": "Patient", "id": "left"}).facts["custodians"] == ["Organization/e1"]
+
+
+@pytest.mark.parametrize("claimed", ["PractitionerRole/none", "CareTeam/none"])
+def test_a_team_cannot_name_a_role_or_team_that_somebody_could_claim(record: Region, claimed: str) -> None:
+    with pytest.raises(Unprocessable):
+        record.put(team("claimable", claimed))
+
+
+def test_a_role_is_written_by_the_organisation_in_which_it_is_held(record: Region) -> None:
+    with pytest.raises(Unprocessable):
+        record.put(role("foreign", "Practitioner/d", "Organization/e1"), by=THEIRS)
+    nowhere = role("nowhere")
+    del nowhere["organization"]
+    with pytest.raises(Unprocessable):
+        record.put(nowhere, by=THEIRS)
+
+
+def test_nobody_is_added_to_anothers_role_team_or_group(record: Region) -> None:
+    for resource in (role("r", "Practitioner/spy", THEIRS), team("outer", "Practitioner/spy")):
+        with pytest.raises(FhirError):
+            record.put(resource, by=THEIRS)
+    assert record.store("Practitioner/spy", organization=THEIRS).count(EVERY) == 0
+
+
+def test_an_establishment_that_holds_something_of_a_patient_reads_the_patient_and_does_not_write_them(
+    record: Region,
+) -> None:
+
+    access = record.access("Client/e2", organization=THEIRS)
+    body = b'{"resourceType":"ImagingStudy","status":"available","subject":{"reference":"Patient/p"}}'
+
+    def work(unit: Any) -> None:
+        unit.identify("Patient/p")
+        unit.create(check("ImagingStudy", body))
+
+    ResourceStore(record.database, access, record.config).transact(work)
+    assert record.store("Client/e2", organization=THEIRS).read("Patient", "p").version == 1
+    with pytest.raises(NotFound):
+        record.put({"resourceType": "Patient", "id": "p", "gender": "other"}, by=THEIRS)
+    with pytest.raises(NotFound):
+        record.store("Client/e2", organization=THEIRS).transact(lambda unit: unit.delete("Patient", "p"))
+
+
+@pytest.mark.parametrize("reference", ["http://fhir.example/fhir/Patient/p", "Patient/p/_history/1"])
+def test_a_consent_counts_however_its_patient_is_referred_to(record: Region, reference: str) -> None:
+    doctor = "Practitioner/d"
+    assert record.store(doctor, organization="Organization/e1").count(EVERY) > 0
+    consent = {
+        "resourceType": "Consent",
+        "id": "block",
+        "status": "active",
+        "scope": {
+            "coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]
+        },
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": reference},
+        "dateTime": "2026-11-24T09:00:00+01:00",
+        "performer": [{"reference": "Patient/p"}],
+        "policy": [{"uri": "urn:fhirserver:policy:restriction"}],
+        "provision": {
+            "type": "deny",
+            "actor": [
+                {
+                    "role": {
+                        "coding": [
+                            {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}
+                        ]
+                    },
+                    "reference": {"reference": doctor},
+                }
+            ],
+        },
+    }
+    record.put(consent)
+    assert record.store(doctor, organization="Organization/e1").count(EVERY) == 0
+    record.put({**consent, "status": "inactive"})
+    elsewhere = {"identifier": {"system": "urn:oid:1.2.3", "value": "7"}}
+    with pytest.raises(Unprocessable):
+        record.put({**consent, "id": "nobody", "patient": elsewhere})
+
+
+def test_a_binary_is_neither_included_nor_read_in_a_transaction_without_what_it_hangs_on(record: Region) -> None:
+    restricted = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
+    report = {
+        "resourceType": "DiagnosticReport",
+        "id": "rr",
+        "status": "final",
+        "code": {"text": "report"},
+        "subject": {"reference": "Patient/p"},
+    }
+    record.put(report)
+    binary = {"resourceType": "Binary", "id": "b", "contentType": "text/plain", "data": "AAAA"}
+    record.put({**binary, "securityContext": {"reference": "DiagnosticReport/rr"}})
+    doctor = record.store("Practitioner/d", organization="Organization/e1")
+    assert doctor.transact(lambda unit: unit.read("Binary", "b")).id == "b"
+    record.put({**report, "meta": {"security": [restricted]}})
+    with pytest.raises(NotFound):
+        doctor.transact(lambda unit: unit.read("Binary", "b"))
