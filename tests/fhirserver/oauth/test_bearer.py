@@ -167,6 +167,7 @@ BAD_TOKENS = {
     ),
     "a client assertion's shape": lambda _: "e30.e30.e30",
     "no JWT": lambda _: "opaque",
+    "a header nested without end": lambda _: base64.urlsafe_b64encode(b'{"a":' + b"[" * 90_000).decode() + ".e30.e30",
     "not ASCII": lambda _: "t\xf6ken",
 }
 
