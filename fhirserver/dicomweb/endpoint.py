@@ -14,16 +14,16 @@ from fhirserver.dicomweb.media_types import DICOM
 _CONNECTION_TYPES = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type"
 
 
-def endpoint_id(organization: str) -> str:
-    """The id of an establishment's Endpoint."""
-    return hashlib.sha256(f"dicomweb {organization}".encode()).hexdigest()[:32]
+def endpoint_id(organization: str, number: int = 0) -> str:
+    """The id of an establishment's Endpoint; `number` counts those that somebody else has taken."""
+    return hashlib.sha256(f"dicomweb {organization}{f' {number}' * bool(number)}".encode()).hexdigest()[:32]
 
 
-def endpoint(organization: str, base: str) -> dict[str, Any]:
+def endpoint(organization: str, base: str, number: int = 0) -> dict[str, Any]:
     """The resource: DICOM WADO-RS at `base`, answered for by `organization` (a literal reference)."""
     return {
         "resourceType": "Endpoint",
-        "id": endpoint_id(organization),
+        "id": endpoint_id(organization, number),
         "status": "active",
         "connectionType": {"system": _CONNECTION_TYPES, "code": "dicom-wado-rs"},
         "name": "DICOMweb",

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fhirserver.dicomweb.attributes import Dataset, items, text
+from fhirserver.search.string import normalise
 
 ISSUERS = {
     # The French national health identity, by DRIMbox's names for Issuer of Patient ID.
@@ -30,6 +33,32 @@ class PatientIdentifier:
 
     system: str
     value: str
+
+
+NATIONAL = frozenset(ISSUERS.values())
+"""Systems that identify a person in every establishment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a header says of the person beside the identifiers: family name and birth date (YYYYMMDD)."""
+
+    family: str
+    birth_date: str
+
+    def agree(self, patient: Mapping[str, Any]) -> bool:
+        """Whether a Patient resource has the same birth date and one such family name; what is unstated does not agree.
+
+        A number alone is not a person: it may be mistyped, or guessed.
+        """
+        names = {normalise(name["family"]) for name in patient.get("name", ()) if "family" in name}
+        born = str(patient.get("birthDate", "")).replace("-", "")
+        return len(born) == 8 and born == self.birth_date and normalise(self.family) in names
+
+
+def traits(dataset: Dataset) -> Traits:
+    """The traits of a header; a person name's first component is the family name (PS3.5 6.2.1)."""
+    return Traits(text(dataset, "PatientName").partition("^")[0], text(dataset, "PatientBirthDate"))
 
 
 def patient_identifiers(dataset: Dataset, own_system: str | None) -> tuple[PatientIdentifier, ...]:

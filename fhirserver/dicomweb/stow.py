@@ -7,7 +7,6 @@ new version of its ImagingStudy. Sending again what is stored already succeeds a
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -24,10 +23,10 @@ from fhirserver.config import Config
 from fhirserver.dicomweb import carry
 from fhirserver.dicomweb.attributes import Dataset, Level, kept, tag
 from fhirserver.dicomweb.dicom_json import element
-from fhirserver.dicomweb.endpoint import endpoint, endpoint_id
+from fhirserver.dicomweb.endpoint import endpoint
 from fhirserver.dicomweb.imaging_study import Instance, Study, id_of, identifier_of, imaging_study
 from fhirserver.dicomweb.multipart import Part
-from fhirserver.dicomweb.patient_identity import PatientIdentifier
+from fhirserver.dicomweb.patient_identity import NATIONAL, PatientIdentifier, Traits, traits
 from fhirserver.dicomweb.reason_codes import Reason
 from fhirserver.dicomweb.received import Received, Refused, receive
 from fhirserver.errors import BadRequest, Conflict, Forbidden, Gone, NotFound, Unprocessable
@@ -47,6 +46,9 @@ MAX_PARTS: Final = 5_000
 
 _PATIENTS: Final = 20
 """Patients with one identifier beyond which we do not look for the right one."""
+
+_ENDPOINTS: Final = 8
+"""Ids that an establishment's Endpoint may have; each is taken by somebody else before the next is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,7 @@ class StudyStore:
     def _settle(self, uid: str, batch: _Batch) -> None:
         """Store one study's instances; a refusal of the study is the refusal of each of them."""
         self._access.decisions.clear()  # those of a study before this one have been told
-        patient = self._resolve(batch.patient)
+        patient = self._resolve(batch.patient, traits(batch.attributes))
         if patient is None:
             self._refuse(uid, batch, Reason.UNKNOWN_PATIENT, ())
             return
@@ -246,6 +248,9 @@ class StudyStore:
             one["_id"]: one
             for one in instances.stored(self._database, uid, [one.instance.uid for one in batch.received])
         }
+        resource = f"ImagingStudy/{id_of(uid) if row is None else row.id}"
+        if any(one["study"] == uid and one["resource"] != resource for one in present.values()):
+            raise NotFound("The study is another establishment's.")
         is_deleted = row is None and any(one["study"] == uid for one in present.values())
         if is_deleted:
             self._require_own(uid)
@@ -254,7 +259,7 @@ class StudyStore:
         for one in batch.received:
             known = present.get(one.instance.uid)
             if known is None:
-                present[one.instance.uid] = one.row(keys[one.digest])
+                present[one.instance.uid] = {**one.row(keys[one.digest]), "resource": resource}
                 fresh.append(one)
                 written.add(one)
             elif (known["study"], known["sha256"]) == (uid, one.digest):
@@ -267,8 +272,7 @@ class StudyStore:
             unit.put_instances(present[one.instance.uid] for one in fresh)
             rows = [_instance(one) for one in present.values() if one["study"] == uid]
             study = self._study(uid, batch, rows, row)
-            id_ = id_of(uid) if row is None else row.id
-            stored = self._save(unit, id_, study, patient, announced)
+            stored = self._save(unit, resource.partition("/")[2], study, patient, announced)
             unit.record(event.document for event in self._events(stored, uid, len(fresh), is_new=row is None))
         return written
 
@@ -295,21 +299,24 @@ class StudyStore:
         return Study(uid, attributes, series, rows)
 
     def _save(self, unit: Unit, id_: str, study: Study, patient: str, announced: Mapping[str, Any] | None) -> Row:
-        place = f"Endpoint/{endpoint_id(self._organization)}"
-        if not (announced or {}).get("endpoint"):
-            self._ensure_endpoint(unit)
+        place = "" if (announced or {}).get("endpoint") else self._endpoint(unit)
         resource = imaging_study(study, patient, self._zone, endpoint=place, announced=announced)
         parsed = validation.check("ImagingStudy", encode_exactly(resource), max_bytes=self._config.max_instance)
         return unit.update(parsed, id_, dicom=carry.carry(study)).row
 
-    def _ensure_endpoint(self, unit: Unit) -> None:
-        """The establishment's Endpoint, made with its first study."""
-        resource = endpoint(self._organization, self._config.dicomweb_base)
-        with contextlib.suppress(NotFound):
-            unit.read("Endpoint", resource["id"])
-            return
-        row = unit.update(validation.check("Endpoint", encode_exactly(resource)), resource["id"]).row
-        unit.record(event.document for event in audit.write_events(self._access, "create", row))
+    def _endpoint(self, unit: Unit) -> str:
+        """The establishment's Endpoint, made with its first study; an id that others have taken is passed over."""
+        for number in range(_ENDPOINTS):
+            resource = endpoint(self._organization, self._config.dicomweb_base, number)
+            reference = f"Endpoint/{resource['id']}"
+            try:
+                if self._organization in unit.read("Endpoint", resource["id"]).facts["custodians"]:
+                    return reference
+            except NotFound:
+                row = unit.update(validation.check("Endpoint", encode_exactly(resource)), resource["id"]).row
+                unit.record(event.document for event in audit.write_events(self._access, "create", row))
+                return reference
+        raise Conflict("The Endpoint of this establishment cannot be written.")
 
     def _events(self, row: Row, uid: str, count: int, *, is_new: bool) -> list[audit.Event]:
         return [
@@ -321,16 +328,22 @@ class StudyStore:
 
     # Whose study it is
 
-    def _resolve(self, identifiers: Sequence[PatientIdentifier]) -> str | None:
+    def _resolve(self, identifiers: Sequence[PatientIdentifier], person: Traits) -> str | None:
         """The one Patient that the header names; the establishment's own record of the person before others'."""
-        found = {self._patient(identifier) for identifier in identifiers} - {None}
+        found = {self._patient(identifier, person) for identifier in identifiers} - {None}
         return found.pop() if len(found) == 1 else None
 
-    def _patient(self, identifier: PatientIdentifier) -> str | None:
+    def _patient(self, identifier: PatientIdentifier, person: Traits) -> str | None:
+        """A record that others brought is reached by a national identifier whose holder has the same traits."""
         query = self._query("Patient", "identifier", f"{identifier.system}|{identifier.value}")
         rows = self._patients.find("Patient", query.expression, limit=_PATIENTS)
-        own = [row for row in rows if self._access.custodian in row.facts["custodians"]]
-        candidates = own or rows
+        candidates = [
+            row
+            for row in rows
+            if self._organization in {*row.facts["custodians"], *row.facts.get("establishments", ())}
+        ]
+        if not candidates and identifier.system in NATIONAL:
+            candidates = [row for row in rows if person.agree(validation.parse(row.body))]
         return candidates[0].reference if len(candidates) == 1 else None
 
     def _query(self, type_: str, name: str, value: str) -> Query:

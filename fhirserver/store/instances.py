@@ -1,8 +1,8 @@
 """Rows of DICOM instances: what is stored of each beside its object, written by STOW-RS with the study's ImagingStudy.
 
-They carry no facts of their own. A row may be shown exactly when the ImagingStudy of its study may, so `of_study` takes
-the guarded row of that resource. `stored` is for the store transaction only, which tells its sender nothing of them but
-that an identifier is taken.
+They carry no facts of their own. A row names the ImagingStudy it was stored with (`resource`) and may be shown exactly
+when that may, so `of_study` takes its guarded row; another ImagingStudy with the same UID has no part in it. `stored`
+is for the store transaction only, which tells its sender nothing of them but that an identifier is taken.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _STUDY_KEYS = tuple(
     for keyword in ("PatientID", "PatientName", "AccessionNumber", "StudyDate")
 )
 
-_IDENTITY = {"study": 1, "series": 1, "class": 1, "number": 1, "sha256": 1}
+_IDENTITY = {"study": 1, "resource": 1, "series": 1, "class": 1, "number": 1, "sha256": 1}
 
 
 def create_indexes(database: Database) -> None:
@@ -39,16 +39,16 @@ def of_study(
     if study.dicom is None:
         return ()
     if match is not None and "_id" in match:
-        return _one(database, study.dicom["StudyInstanceUID"], fields, match)
-    wanted = {**(match or {}), "study": study.dicom["StudyInstanceUID"]}
+        return _one(database, study, fields, match)
+    wanted = {**(match or {}), "study": study.dicom["StudyInstanceUID"], "resource": study.reference}
     order = [("study", 1), ("series", 1), ("number", 1)]
     return database.instances.find(wanted, dict.fromkeys(fields, 1)).sort(order)
 
 
-def _one(database: Database, study: str, fields: Sequence[str], match: Mapping[str, Any]) -> Iterable[Document]:
+def _one(database: Database, study: Row, fields: Sequence[str], match: Mapping[str, Any]) -> Iterable[Document]:
     """One instance by its UID, if it is of that study and series: the request that viewers make most."""
-    row = database.get(database.instances, match["_id"], dict.fromkeys((*fields, "study", "series"), 1))
-    if row is None or row["study"] != study or row["series"] != match.get("series", row["series"]):
+    row = database.get(database.instances, match["_id"], dict.fromkeys((*fields, "resource", "series"), 1))
+    if row is None or row["resource"] != study.reference or row["series"] != match.get("series", row["series"]):
         return ()
     return (row,)
 

@@ -165,6 +165,7 @@ def patient(his: Caller) -> Person:
             "id": id_,
             "identifier": [{"system": NUMBERS, "value": number}, {"system": INS, "value": f"INS{number}"}],
             "name": [{"family": "Martin", "given": ["Ada"]}],
+            "birthDate": "1985-12-10",
         }
     )
     his.put(
@@ -184,6 +185,7 @@ def instance(patient: Person, *, file: str = "CT_small.dcm", **attributes: Any) 
     dataset = dcmread(get_testdata_file(file))
     dataset.PatientID = patient.number
     dataset.PatientName = "Martin^Ada"
+    dataset.PatientBirthDate = "19851210"
     dataset.StudyInstanceUID = generate_uid()
     dataset.SeriesInstanceUID = generate_uid()
     dataset.SOPInstanceUID = generate_uid()

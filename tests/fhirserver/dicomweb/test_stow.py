@@ -18,6 +18,7 @@ from pydicom.uid import generate_uid
 
 from consent.policy import Policy
 from fhirserver.config import Config
+from fhirserver.dicomweb.endpoint import endpoint
 from fhirserver.dicomweb.reason_codes import Reason
 from fhirserver.store.database import Database
 from tests.fhirserver.dicomweb.conftest import (
@@ -306,6 +307,59 @@ def test_another_establishment_cannot_add_to_a_study(his: Caller, other_his: Cal
     assert reasons(response) in ([Reason.NOT_AUTHORISED], [Reason.PROCESSING_FAILURE])
     assert study_of(his, study)["numberOfInstances"] == 1
     assert objects(config) == before
+
+
+NATIONAL = {"IssuerOfPatientID": "ASIP-SANTE-INS-NIR-TEST"}
+
+
+def test_a_national_number_and_the_same_traits_name_another_establishments_patient(other_his: Caller, patient: Person):
+    file = instance(patient, PatientID=f"INS{patient.number}", **NATIONAL)
+    assert other_his.store(file).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "traits", [{"PatientBirthDate": "19851211"}, {"PatientName": "Durand^Ada"}, {"PatientName": None}]
+)
+def test_a_national_number_alone_does_not(other_his: Caller, patient: Person, traits: dict[str, Any]):
+    file = instance(patient, PatientID=f"INS{patient.number}", **NATIONAL, **traits)
+    assert reasons(other_his.store(file)) == [Reason.UNKNOWN_PATIENT]
+
+
+def test_nor_does_another_establishments_own_number(other_his: Caller, patient: Person):
+    assert reasons(other_his.store(instance(patient))) == [Reason.UNKNOWN_PATIENT]
+
+
+def test_announcing_anothers_study_gives_no_part_in_its_images(his: Caller, other_his: Caller, patient: Person):
+    study = generate_uid()
+    his.store(instance(patient, StudyInstanceUID=study))
+    own, number = uuid.uuid4().hex, uuid.uuid4().hex[:12]
+    other_his.put({"resourceType": "Patient", "id": own, "identifier": [{"system": NUMBERS, "value": number}]})
+    announced = {
+        "resourceType": "ImagingStudy",
+        "id": uuid.uuid4().hex,
+        "status": "available",
+        "subject": {"reference": f"Patient/{own}"},
+        "identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{study}"}],
+    }
+    other_his.put(announced)
+    response = other_his.store(instance(Person(number, f"Patient/{own}"), StudyInstanceUID=study))
+    assert reasons(response) == [Reason.NOT_AUTHORISED]
+    assert other_his.get(f"/dicomweb/studies/{study}").status_code == 404
+    assert other_his.get(f"/dicomweb/studies/{study}/metadata").status_code == 404
+
+
+def test_an_endpoint_that_somebody_else_put_there_is_passed_over(
+    caller: Callable[..., Caller], other_his: Caller, operator: Caller
+):
+    operator.put({"resourceType": "Organization", "id": "e3", "active": True, "name": "e3"})
+    squatted = endpoint("Organization/e3", "https://elsewhere.example/dicomweb")
+    other_his.put(squatted)
+    newcomer = caller("Client/his-e3", organization="Organization/e3")
+    own, number = uuid.uuid4().hex, uuid.uuid4().hex[:12]
+    newcomer.put({"resourceType": "Patient", "id": own, "identifier": [{"system": NUMBERS, "value": number}]})
+    study = generate_uid()
+    assert newcomer.store(instance(Person(number, f"Patient/{own}"), StudyInstanceUID=study)).status_code == 200
+    assert study_of(newcomer, study)["endpoint"] != [{"reference": f"Endpoint/{squatted['id']}"}]
 
 
 def test_an_opposition_in_force_stops_the_study_at_the_door(
