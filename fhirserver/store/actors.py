@@ -8,11 +8,10 @@ participants are found on the patient's own resources.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-
-from pymongo.client_session import ClientSession
 
 from consent import care_team
 from consent.documents import Membership
@@ -20,7 +19,6 @@ from consent.facts import OPEN_END, OPEN_START
 from fhirserver.store.database import Database, Document
 from fhirserver.store.standing import Standing
 from fhirserver.store.writes import update_of
-from resources.validation import parse
 
 # The types whose content says who somebody is.
 TYPES = frozenset({"Practitioner", "PractitionerRole", "Organization", "Group", "CareTeam"})
@@ -79,14 +77,24 @@ def _look_up(database: Database, reference: str, organization: str | None, now: 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is stored of a CareTeam: its resource, None where absent, and whether another team has it as a member."""
+
+    resource: Mapping[str, Any] | None
+    is_member: bool
+
+
 def changes(
-    database: Database,
-    session: ClientSession,
     reference: str,
     before: Mapping[str, Any] | None,
     after: Mapping[str, Any] | None,
+    look_up: Callable[[str], Known],
 ) -> list[Document]:
-    """The writes to `actors` that follow from a resource's change; `before` and `after` are None where it is absent."""
+    """The writes to `actors` that follow from a resource's change; `before` and `after` are None where it is absent.
+
+    References in the resources are relative. `look_up` tells what is stored of a CareTeam.
+    """
     type_ = reference.partition("/")[0]
     if type_ == "Practitioner":
         is_active = after is not None and after.get("active", True)
@@ -97,26 +105,22 @@ def changes(
         ]
     if type_ != "CareTeam":
         return _moved(reference, _rows(before), _rows(after))
-    return _team_changes(database, session, reference, before, after)
+    return _team_changes(reference, before, after, look_up)
 
 
 def _team_changes(
-    database: Database,
-    session: ClientSession,
     reference: str,
     before: Mapping[str, Any] | None,
     after: Mapping[str, Any] | None,
+    look_up: Callable[[str], Known],
 ) -> list[Document]:
     """A team matters here for its member teams, and for its participants once another team has it as a member."""
     nested = [row for row in _rows(after) if row["member"].startswith("CareTeam/")]
     was_nested = [row for row in _rows(before) if row["member"].startswith("CareTeam/")]
     writes = _moved(reference, was_nested, nested)
     for inner in {row["member"].partition("@")[0] for row in nested}:
-        resource = database.resources.find_one({"_id": inner, "t": "CareTeam"}, {"b": 1}, session=session)
-        if resource is not None:
-            writes += _moved(inner, [], _people(_rows(parse(resource["b"]))))
-    is_member = database.actors.find_one({"_id": reference, "rows.0": {"$exists": True}}, {"_id": 1}, session=session)
-    if is_member is not None:
+        writes += _moved(inner, [], _people(_rows(look_up(inner).resource)))
+    if look_up(reference).is_member:
         writes += _moved(reference, _people(_rows(before)), _people(_rows(after)))
     return writes
 

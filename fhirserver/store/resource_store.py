@@ -34,6 +34,7 @@ from fhirserver.store.compile import (
 )
 from fhirserver.store.database import Database, Document
 from fhirserver.store.guard import Guard
+from fhirserver.store.indexes import BY_UPDATE
 from fhirserver.store.patient_access import PatientState
 from fhirserver.store.rows import Row, row_of
 from fhirserver.store.security_context import is_permitted
@@ -238,7 +239,9 @@ class ResourceStore:
         if snapshot is not None:
             concern["atClusterTime"] = Timestamp(*snapshot)
         options: Document = {}
-        if (hint := hint_for(query.expression, order)) is not None:
+        hint = hint_for(query.expression, order)
+        # The trail has no index by update: an event is never updated.
+        if hint is not None and (query.type != "AuditEvent" or hint != BY_UPDATE):
             options["hint"] = hint
         try:
             answer = self._database.command(

@@ -213,8 +213,7 @@ class Unit:
         version = 1 if current is None else current["v"] + 1
         instant = self._after(current)
         live = None if current is None or current.get("del") else current
-        base = self._config.fhir_base
-        local = relative(resource, base) if base.encode() in parsed.body else resource
+        local = self._local(resource, parsed.body)
         facts = static_facts(local, id_, self._custodians(current), self._policy)
         if type_ == "Binary":
             facts |= self._security_context(local)
@@ -350,7 +349,12 @@ class Unit:
         pending = self._pending.get(document["_id"])
         if pending is not None and pending.after is not None and pending.document is document:
             return pending.after
-        return parse(document["b"])
+        return self._local(parse(document["b"]), document["b"])
+
+    def _local(self, resource: Mapping[str, Any], body: bytes) -> Mapping[str, Any]:
+        """The resource with references to this server's own address made relative."""
+        base = self._config.fhir_base
+        return relative(resource, base) if base.encode() in body else resource
 
     def _after(self, current: Document | None) -> datetime:
         """The instant of the next version: never before that of the present one."""
@@ -470,12 +474,21 @@ class Unit:
                 writes.append(update_of({"_id": row["_id"]}, {"$set": completed}))
         return writes
 
+    def _lookup(self, reference: str) -> actors.Known:
+        """What is known of a team that another one has as a member."""
+        current = self._current(reference)
+        is_member = self._database.actors.find_one(
+            {"_id": reference, "rows.0": {"$exists": True}}, {"_id": 1}, session=self._session
+        )
+        resource = None if current is None or current.get("del") else self._resource_of(current)
+        return actors.Known(resource, is_member is not None)
+
     def _actor_changes(self) -> list[Document]:
         return [
             write
             for reference, pending in self._pending.items()
             if reference.partition("/")[0] in actors.TYPES
-            for write in actors.changes(self._database, self._session, reference, pending.before, pending.after)
+            for write in actors.changes(reference, pending.before, pending.after, self._lookup)
         ]
 
 

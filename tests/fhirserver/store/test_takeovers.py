@@ -160,3 +160,17 @@ def test_a_binary_is_neither_included_nor_read_in_a_transaction_without_what_it_
     record.put({**report, "meta": {"security": [restricted]}})
     with pytest.raises(NotFound):
         doctor.transact(lambda unit: unit.read("Binary", "b"))
+
+
+def test_who_leaves_a_group_written_with_absolute_references_has_left_it(record: Region) -> None:
+    group = {
+        "resourceType": "Group",
+        "id": "g",
+        "type": "practitioner",
+        "actual": True,
+        "member": [{"entity": {"reference": "http://fhir.example/fhir/Practitioner/m"}}],
+    }
+    record.put(group)
+    assert "Group/g" in record.access("Practitioner/m").actor.keys
+    record.put({**group, "member": [{"entity": {"reference": "Practitioner/other"}}]})
+    assert "Group/g" not in record.access("Practitioner/m").actor.keys
