@@ -1,0 +1,68 @@
+"""Two answers, compared byte for byte after what each question itself had put into them is taken out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from fhirserver.demo.http import Answer
+from tests.leaks.world import Record
+
+# What the clock decides; and whether the connection is kept, which depends on how much of a body had arrived.
+_BY_CHANCE: Final = frozenset({"date", "connection"})
+_CHANGES: Final = (
+    # A Bundle that answers has an id of its own.
+    (re.compile(rb'("resourceType":"Bundle","id":")[0-9a-f]{32}'), rb"\1{bundle}"),
+    # What both worlds hold was written at different instants.
+    (re.compile(rb'("(?:lastUpdated|lastModified)":")[^"]*'), rb"\1{instant}"),
+    # Page links are sealed with a random nonce.
+    (re.compile(rb"_page=[\w-]+"), b"_page={sealed}"),
+    # What the server itself names.
+    (re.compile(rb"\b[0-9a-f]{32}\b"), b"{server-id}"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a caller can see of an answer."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def seen(answer: Answer, record: Record) -> Seen:
+    """The answer without the names of the record that was asked about, and without what the clock decides.
+
+    Lengths count: the names of a record and its twin are equally long, save UIDs, whose answers give their length
+    after the change.
+    """
+    body = _without_names(answer.body, record)
+    headers = tuple(
+        sorted(
+            (name.lower(), _header(name.lower(), value, answer, body, record)) for name, value in _all(answer.headers)
+        )
+    )
+    return Seen(answer.status, tuple(each for each in headers if each[0] not in _BY_CHANCE), body)
+
+
+def _header(name: str, value: str, answer: Answer, body: bytes, record: Record) -> str:
+    if name == "content-length" and answer.body and int(value) == len(answer.body):
+        return str(len(body))
+    if name == "last-modified":
+        return "{instant}"
+    return _without_names(value.encode(), record).decode()
+
+
+def _all(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    return list(headers.items())
+
+
+def _without_names(text: bytes, record: Record) -> bytes:
+    for name, placeholder in record.names.items():
+        text = text.replace(name.encode(), placeholder.encode())
+    for pattern, replacement in _CHANGES:
+        text = pattern.sub(replacement, text)
+    return text

@@ -1,0 +1,525 @@
+"""Every route, and every way to ask it about a record.
+
+An edge says how one request about a record is made. `rule` is the router's own rule, so that a test can say which
+routes have no edge.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from fhirserver.demo.http import FHIR_JSON, Answer, Caller
+from resources import SUPPORTED
+from resources.declaration import SearchParameter
+from tests.leaks.world import HOME, TYPES, Record
+
+REQUEST_ID: Final = "leaks-0123456789abcdef"
+DICOM_JSON: Final = "application/dicom+json"
+ANY_DICOM: Final = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+FORM: Final = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request."""
+
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    content_type: str | None = None
+    accept: str = FHIR_JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A way to ask about a record: `about` are the types it may tell of.
+
+    `tells` says that the answer differs for who may see the record: a test that holds the suite itself to account.
+    """
+
+    name: str
+    method: str
+    rule: str
+    ask: Callable[[Record], Asked]
+    about: tuple[str, ...] = TYPES
+    tells: bool = True
+
+    def put(self, caller: Caller, record: Record) -> Answer:
+        """Ask."""
+        asked = self.ask(record)
+        return caller.ask(
+            self.method,
+            asked.path,
+            body=asked.body,
+            content_type=asked.content_type,
+            accept=asked.accept,
+            headers={"X-Request-Id": REQUEST_ID, **asked.headers},
+        )
+
+    def __str__(self) -> str:
+        """As it is called in the name of a test."""
+        return self.name
+
+
+INSTANCE: Final = "/fhir/<type>/<id>"
+VERSION: Final = f"{INSTANCE}/_history/<version_id>"
+HISTORY: Final = f"{INSTANCE}/_history"
+TYPE: Final = "/fhir/<type>"
+SEARCH: Final = f"{TYPE}/_search"
+BASE: Final = "/fhir"
+
+
+def _query(pairs: Mapping[str, str]) -> str:
+    return urlencode(pairs, safe=",:/|", quote_via=quote)
+
+
+# One resource
+
+_LOOKED_AT_CLOSELY: Final = ("Patient", "Consent", "ImagingStudy", "DiagnosticReport")
+
+
+def _instances() -> Iterator[Edge]:
+    ways: tuple[tuple[str, str, str, str, Mapping[str, str]], ...] = (
+        ("read", "GET", INSTANCE, "", {}),
+        ("head", "HEAD", INSTANCE, "", {}),
+        ("read, any version known", "GET", INSTANCE, "", {"If-None-Match": "*"}),
+        ("read, version 1 known", "GET", INSTANCE, "", {"If-None-Match": 'W/"1"'}),
+        ("read, since ever", "GET", INSTANCE, "", {"If-Modified-Since": "Fri, 31 Dec 2100 23:59:59 GMT"}),
+        ("vread", "GET", VERSION, "/_history/1", {}),
+        ("vread of the second version", "GET", VERSION, "/_history/2", {}),
+        ("history", "GET", HISTORY, "/_history", {}),
+    )
+    for type_ in TYPES:
+        for name, method, rule, below, headers in ways if type_ in _LOOKED_AT_CLOSELY else ways[::5]:
+            yield Edge(
+                f"{name} of {type_}",
+                method,
+                rule,
+                lambda record, type_=type_, below=below, headers=headers: Asked(
+                    f"/fhir/{record.reference(type_)}{below}", headers
+                ),
+                (type_,),
+                tells="second" not in name,
+            )
+    more: tuple[tuple[str, str, str, str], ...] = (
+        ("read as a summary", "GET", INSTANCE, "?_summary=true"),
+        ("read of some elements", "GET", INSTANCE, "?_elements=status"),
+        ("read, indented", "GET", INSTANCE, "?_pretty=true"),
+        ("read with an unknown parameter", "GET", INSTANCE, "?nosuch=1"),
+        ("vread of a version that never was", "GET", VERSION, "/_history/99"),
+        ("vread of no number", "GET", VERSION, "/_history/none"),
+        ("head of a version", "HEAD", VERSION, "/_history/1"),
+        ("short history", "GET", HISTORY, "/_history?_count=1"),
+        ("history since", "GET", HISTORY, "/_history?_since=2020-01-01T00:00:00Z"),
+        ("history since tomorrow", "GET", HISTORY, "/_history?_since=2100-01-01T00:00:00Z"),
+        ("history from a made-up page", "GET", HISTORY, "/_history?_page=AAAA"),
+    )
+    for name, method, rule, below in more:
+        yield Edge(
+            name,
+            method,
+            rule,
+            lambda record, below=below: Asked(f"/fhir/{record.reference('ImagingStudy')}{below}"),
+            ("ImagingStudy",),
+            tells="unknown" not in name and "no number" not in name and "made-up" not in name and "never" not in name,
+        )
+
+
+# Searches
+
+
+def _searches() -> Iterator[Edge]:
+    """The ways to name a record in a search, by each parameter type, and what a search can be told to add."""
+    asked: tuple[tuple[str, str, Callable[[Record], Mapping[str, str]]], ...] = (
+        ("by _id", "ImagingStudy", lambda one: {"_id": one.id("ImagingStudy")}),
+        ("by _id, counted", "ImagingStudy", lambda one: {"_id": one.id("ImagingStudy"), "_summary": "count"}),
+        ("by _id, no row", "ImagingStudy", lambda one: {"_id": one.id("ImagingStudy"), "_count": "0"}),
+        ("by _id, total", "ImagingStudy", lambda one: {"_id": one.id("ImagingStudy"), "_total": "accurate"}),
+        ("by _lastUpdated", "Patient", lambda one: {"_id": one.key, "_lastUpdated": "ge2020"}),
+        ("by study UID", "ImagingStudy", lambda one: {"identifier": f"urn:dicom:uid|urn:oid:{one.uids[0]}"}),
+        ("by series UID", "ImagingStudy", lambda one: {"series": one.uids[1]}),
+        ("by instance UID", "ImagingStudy", lambda one: {"instance": one.uids[2]}),
+        ("by patient", "ImagingStudy", lambda one: {"patient": one.key}),
+        ("by patient reference", "DiagnosticReport", lambda one: {"patient": f"Patient/{one.key}"}),
+        ("by subject with a type", "Observation", lambda one: {"subject:Patient": one.key}),
+        ("by patient, sorted", "ImagingStudy", lambda one: {"patient": one.key, "_sort": "-started"}),
+        ("by patient, some elements", "ImagingStudy", lambda one: {"patient": one.key, "_elements": "status"}),
+        ("by patient, a summary", "ImagingStudy", lambda one: {"patient": one.key, "_summary": "true"}),
+        ("by patient, by date", "ImagingStudy", lambda one: {"patient": one.key, "started": "ge2020"}),
+        ("by patient, by no date", "ImagingStudy", lambda one: {"patient": one.key, "started": "lt2020"}),
+        ("by patient, by modality", "ImagingStudy", lambda one: {"patient": one.key, "modality": "CT"}),
+        ("by patient, but a modality", "ImagingStudy", lambda one: {"patient": one.key, "modality:not": "CT"}),
+        ("by patient, by quantity", "Observation", lambda one: {"patient": one.key, "value-quantity": "gt1"}),
+        ("by patient, by composite", "Observation", lambda one: {"code-value-quantity": f"{one.key}$gt1"}),
+        ("by encounter length", "Encounter", lambda one: {"patient": one.key, "length": "gt1"}),
+        ("by code", "Observation", lambda one: {"code": f"urn:leaks:code|{one.key}"}),
+        ("by code text", "DiagnosticReport", lambda one: {"code:text": one.key}),
+        ("by identifier", "DiagnosticReport", lambda one: {"identifier": f"urn:leaks|{one.key}"}),
+        ("by identifier of a patient", "Patient", lambda one: {"identifier": f"urn:oid:{HOME.oid}|{one.key}"}),
+        ("by family name", "Patient", lambda one: {"family:exact": f"Family-{one.key}"}),
+        ("by part of a name", "Patient", lambda one: {"name:contains": one.key}),
+        ("by city", "Patient", lambda one: {"address-city": one.key}),
+        ("by study of a document", "DocumentReference", lambda one: {"related": one.reference("ImagingStudy")}),
+        ("by location", "DocumentReference", lambda one: {"location": f"urn:leaks:{one.key}"}),
+        ("by description", "DocumentReference", lambda one: {"description": one.key}),
+        ("of care teams", "CareTeam", lambda one: {"patient": one.key}),
+        ("of Consents", "Consent", lambda one: {"patient": one.key, "status": "active"}),
+        ("of related persons", "RelatedPerson", lambda one: {"patient": one.key}),
+        ("of the audit trail", "AuditEvent", lambda one: {"patient": f"Patient/{one.key}", "_total": "accurate"}),
+        ("of the trail of a study", "AuditEvent", lambda one: {"entity": one.reference("ImagingStudy")}),
+        ("of a Binary", "Binary", lambda one: {"_id": one.key}),
+        ("of documents with their study", "DocumentReference",
+         lambda one: {"_id": one.key, "_include": "DocumentReference:related"}),
+        ("of reports with their patient", "DiagnosticReport",
+         lambda one: {"patient": one.key, "_include": "DiagnosticReport:patient"}),
+        ("of patients with what refers to them", "Patient",
+         lambda one: {"_id": one.key, "_revinclude": "ImagingStudy:patient"}),
+        ("of observations with their reports", "Observation",
+         lambda one: {"_id": one.key, "_revinclude": "DiagnosticReport:result"}),
+    )  # fmt: skip
+    for name, type_, pairs in asked:
+        about = _told_of(type_, name)
+        yield Edge(
+            f"search {name}",
+            "GET",
+            TYPE,
+            lambda record, type_=type_, pairs=pairs: Asked(f"/fhir/{type_}?{_query(pairs(record))}"),
+            about,
+            tells=type_ not in {"AuditEvent", "Binary"} and "but" not in name and "by no date" not in name,
+        )
+    posted = (asked[0], asked[3], asked[8], asked[24], asked[38], asked[39])
+    for name, type_, pairs in posted:
+        yield Edge(
+            f"search by form {name}",
+            "POST",
+            SEARCH,
+            lambda record, type_=type_, pairs=pairs: Asked(
+                f"/fhir/{type_}/_search", body=_query(pairs(record)).encode(), content_type=FORM
+            ),
+            _told_of(type_, name),
+        )
+    yield Edge(
+        "search head",
+        "HEAD",
+        TYPE,
+        lambda record: Asked(f"/fhir/Patient?_id={record.key}"),
+        ("Patient",),
+    )
+
+
+def _told_of(type_: str, name: str) -> tuple[str, ...]:
+    if "with their study" in name:
+        return ("DocumentReference", "ImagingStudy")
+    if "refers to them" in name:
+        return ("ImagingStudy",)
+    if "their reports" in name:
+        return ("DiagnosticReport",)
+    return TYPES if type_ == "AuditEvent" else (type_,)
+
+
+# By each parameter of each type: whether a value is there, and a value that fits any type of parameter
+
+
+def parameters(type_: str) -> Iterator[tuple[str, SearchParameter]]:
+    """The search parameters of a type, in order."""
+    yield from sorted(SUPPORTED[type_].parameters.items())
+
+
+def by_parameter(type_: str, name: str, parameter: SearchParameter) -> Iterator[Edge]:
+    """Ask for the record's resource of a type by one parameter, whatever its value, and sorted by it."""
+    kind = parameter.type
+    questions = {} if kind == "composite" else {f"{name}:missing": ("true", "false")}
+    if kind in {"date", "number", "quantity"}:
+        questions[name] = ("gt1", "lt1") if kind != "date" else ("gt1900", "lt1900")
+    for asked, values in questions.items():
+        for value in values:
+            yield Edge(
+                f"{type_}?{asked}={value}",
+                "GET",
+                TYPE,
+                lambda record, asked=asked, value=value: Asked(
+                    f"/fhir/{type_}?{_query({'_id': record.id(type_), asked: value, '_total': 'accurate'})}"
+                ),
+                (type_,),
+            )
+
+
+# Batches
+
+
+def _bundle(type_: str, *entries: Mapping[str, Any]) -> Asked:
+    body = {"resourceType": "Bundle", "type": type_, "entry": list(entries)}
+    return Asked("/fhir", body=json.dumps(body).encode(), content_type=FHIR_JSON)
+
+
+def _get(url: str, **conditions: str) -> dict[str, Any]:
+    return {"request": {"method": "GET", "url": url, **conditions}}
+
+
+def _batches() -> Iterator[Edge]:
+    kinds: tuple[tuple[str, Callable[[Record, str], dict[str, Any]]], ...] = (
+        ("read", lambda one, type_: _get(one.reference(type_))),
+        ("conditional read", lambda one, type_: _get(one.reference(type_), ifNoneMatch="*")),
+        ("search", lambda one, type_: _get(f"{type_}?_id={one.id(type_)}&_total=accurate")),
+    )
+    only_batch: tuple[tuple[str, Callable[[Record, str], dict[str, Any]]], ...] = (
+        ("vread", lambda one, type_: _get(f"{one.reference(type_)}/_history/1")),
+        ("history", lambda one, type_: _get(f"{one.reference(type_)}/_history")),
+    )
+    for name, entry in (*kinds, *only_batch):
+        yield Edge(
+            f"{name} of everything in a batch",
+            "POST",
+            BASE,
+            lambda record, entry=entry: _bundle("batch", *(entry(record, type_) for type_ in TYPES)),
+        )
+    for name, entry in kinds:
+        for type_ in ("Patient", "ImagingStudy"):
+            yield Edge(
+                f"{name} of {type_} in a transaction",
+                "POST",
+                BASE,
+                lambda record, entry=entry, type_=type_: _bundle("transaction", entry(record, type_)),
+                (type_,),
+            )
+
+
+# Writes that leave nothing behind, or the same behind whether or not the record is there
+
+
+def _resource(type_: str, record: Record, **elements: Any) -> bytes:
+    """A valid resource of the caller's own, about nobody unless `elements` say so."""
+    plain: Mapping[str, Mapping[str, Any]] = {
+        "Patient": {"active": False},
+        "Basic": {"code": {"text": "leak"}},
+        "Consent": record.resources()["Consent"],
+        "Observation": {"status": "final", "code": {"text": "leak"}},
+        "CareTeam": {"status": "active"},
+    }
+    content = {name: value for name, value in plain[type_].items() if name != "id"}
+    return json.dumps({**content, "resourceType": type_, **elements}).encode()
+
+
+def _writes() -> Iterator[Edge]:
+    for type_ in ("Patient", "Consent"):
+        for name, tag in (("the first version", 'W/"1"'), ("any version", "*"), ("the next version", 'W/"2"')):
+            yield Edge(
+                f"update of {name} of {type_}",
+                "PUT",
+                INSTANCE,
+                lambda record, type_=type_, tag=tag: Asked(
+                    f"/fhir/{record.reference(type_)}",
+                    {"If-Match": tag},
+                    _resource(type_, record, id=record.id(type_)),
+                    FHIR_JSON,
+                ),
+                (type_,),
+                tells=False,
+            )
+            yield Edge(
+                f"update of {name} of {type_} in a transaction",
+                "POST",
+                BASE,
+                lambda record, type_=type_, tag=tag: _bundle(
+                    "transaction",
+                    {
+                        "resource": json.loads(_resource(type_, record, id=record.id(type_))),
+                        "request": {"method": "PUT", "url": record.reference(type_), "ifMatch": tag},
+                    },
+                ),
+                (type_,),
+                tells=False,
+            )
+    for type_ in TYPES:
+        yield Edge(
+            f"delete of {type_}",
+            "DELETE",
+            INSTANCE,
+            lambda record, type_=type_: Asked(f"/fhir/{record.reference(type_)}"),
+            (type_,),
+            tells=False,
+        )
+    for name, tag in (("version 1", 'W/"1"'), ("any version", "*")):
+        yield Edge(
+            f"delete of {name} of Patient",
+            "DELETE",
+            INSTANCE,
+            lambda record, tag=tag: Asked(f"/fhir/{record.reference('Patient')}", {"If-Match": tag}),
+            ("Patient",),
+            tells=False,
+        )
+    for kind in ("batch", "transaction"):
+        yield Edge(
+            f"delete in a {kind}",
+            "POST",
+            BASE,
+            lambda record, kind=kind: _bundle(
+                kind, {"request": {"method": "DELETE", "url": record.reference("Patient")}}
+            ),
+            ("Patient",),
+            tells=False,
+        )
+    yield Edge(
+        "create where none has the number",
+        "POST",
+        TYPE,
+        lambda record: Asked(
+            "/fhir/Patient",
+            {"If-None-Exist": f"identifier=urn:oid:{HOME.oid}|{record.key}", "Prefer": "return=minimal"},
+            _resource("Patient", record, identifier=[{"system": f"urn:oid:{HOME.oid}", "value": record.key}]),
+            FHIR_JSON,
+        ),
+        ("Patient",),
+        tells=False,
+    )
+    yield Edge(
+        "conditional reference",
+        "POST",
+        BASE,
+        lambda record: _bundle(
+            "transaction",
+            {
+                "resource": {
+                    "resourceType": "Basic",
+                    "code": {"text": "leak"},
+                    "subject": {"reference": f"DocumentReference?identifier=urn:leaks|{record.key}"},
+                },
+                "request": {"method": "POST", "url": "Basic"},
+            },
+        ),
+        ("DocumentReference",),
+        tells=False,
+    )
+    for type_ in ("Observation", "CareTeam", "Consent"):
+        yield Edge(
+            f"create of {type_} about the patient",
+            "POST",
+            TYPE,
+            lambda record, type_=type_: Asked(
+                f"/fhir/{type_}",
+                {"Prefer": "return=minimal"},
+                _resource(
+                    type_,
+                    record,
+                    **{"patient" if type_ == "Consent" else "subject": {"reference": record.reference("Patient")}},
+                ),
+                FHIR_JSON,
+            ),
+            ("Patient",),
+            tells=False,
+        )
+
+
+# DICOMweb
+
+STUDIES: Final = "/dicomweb/studies"
+IN_STUDY: Final = f"{STUDIES}/<study>"
+IN_SERIES: Final = f"{IN_STUDY}/series/<series>"
+IN_INSTANCE: Final = f"{IN_SERIES}/instances/<instance>"
+_OF_STUDY: Final = ("ImagingStudy",)
+
+
+def _address(rule: str, record: Record, **more: str) -> str:
+    study, series, instance = record.uids
+    for name, value in {"study": study, "series": series, "instance": instance, **more}.items():
+        rule = rule.replace(f"<{name}>", value).replace(f"<path:{name}>", value)
+    return rule
+
+
+def _retrievals() -> Iterator[Edge]:
+    one_octets = "application/octet-stream"
+    places: tuple[tuple[str, str, str, Mapping[str, str]], ...] = (
+        ("study", IN_STUDY, ANY_DICOM, {}),
+        ("series", IN_SERIES, ANY_DICOM, {}),
+        ("instance", IN_INSTANCE, ANY_DICOM, {}),
+        ("single instance", IN_INSTANCE, "application/dicom; transfer-syntax=*", {}),
+        ("instance, not acceptable", IN_INSTANCE, "image/png", {}),
+        ("metadata of study", f"{IN_STUDY}/metadata", DICOM_JSON, {}),
+        ("metadata of series", f"{IN_SERIES}/metadata", DICOM_JSON, {}),
+        ("metadata of instance", f"{IN_INSTANCE}/metadata", DICOM_JSON, {}),
+        ("frame", f"{IN_INSTANCE}/frames/<numbers>", one_octets, {"numbers": "1"}),
+        ("frame beyond the last", f"{IN_INSTANCE}/frames/<numbers>", one_octets, {"numbers": "99"}),
+        ("frame, no number", f"{IN_INSTANCE}/frames/<numbers>", one_octets, {"numbers": "none"}),
+        ("bulk data", f"{IN_INSTANCE}/bulkdata/<path:path>", one_octets, {"path": "60003000"}),
+        ("bulk data nowhere", f"{IN_INSTANCE}/bulkdata/<path:path>", one_octets, {"path": "00100010"}),
+    )
+    for name, rule, accept, more in places:
+        for method in ("GET", "HEAD"):
+            yield Edge(
+                f"{method} {name}",
+                method,
+                rule,
+                lambda record, rule=rule, accept=accept, more=more: Asked(
+                    _address(rule, record, **more), accept=accept
+                ),
+                _OF_STUDY,
+                tells=not any(word in name for word in ("beyond", "no number", "nowhere")),
+            )
+    for rule in (IN_STUDY, IN_SERIES, IN_INSTANCE, f"{IN_INSTANCE}/frames/<numbers>"):
+        for kind in ("rendered", "thumbnail"):
+            yield Edge(
+                f"{kind} of {rule}",
+                "GET",
+                f"{rule}/{kind}",
+                lambda record, rule=rule, kind=kind: Asked(
+                    f"{_address(rule, record, numbers='1')}/{kind}", accept="image/jpeg"
+                ),
+                _OF_STUDY,
+                tells=False,
+            )
+
+
+def _matches() -> Iterator[Edge]:
+    """Queries by every attribute that may be matched."""
+    rows: tuple[tuple[str, str, Callable[[Record], Mapping[str, str]]], ...] = (
+        ("study UID", STUDIES, lambda one: {"StudyInstanceUID": one.uids[0]}),
+        ("patient id", STUDIES, lambda one: {"PatientID": one.key}),
+        ("patient name", STUDIES, lambda one: {"PatientName": f"*{one.key}*"}),
+        ("accession number", STUDIES, lambda one: {"AccessionNumber": one.key.upper()[:16]}),
+        ("accession number and date", STUDIES,
+         lambda one: {"AccessionNumber": one.key.upper()[:16], "StudyDate": "20200101-"}),
+        ("accession number and time", STUDIES,
+         lambda one: {"AccessionNumber": one.key.upper()[:16], "StudyTime": "000000-235959"}),
+        ("study id", STUDIES, lambda one: {"StudyID": one.key.upper()[:16]}),
+        ("modality of a study", STUDIES,
+         lambda one: {"StudyInstanceUID": one.uids[0], "ModalitiesInStudy": "CT"}),
+        ("referring physician", STUDIES,
+         lambda one: {"StudyInstanceUID": one.uids[0], "ReferringPhysicianName": "*"}),
+        ("everything", STUDIES, lambda one: {"StudyInstanceUID": one.uids[0], "includefield": "all"}),
+        ("offset", STUDIES, lambda one: {"PatientID": one.key, "limit": "1", "offset": "0"}),
+        ("fuzzy name", STUDIES, lambda one: {"PatientName": one.key, "fuzzymatching": "true"}),
+        ("series UID", "/dicomweb/series", lambda one: {"SeriesInstanceUID": one.uids[1]}),
+        ("series of a study UID", "/dicomweb/series", lambda one: {"StudyInstanceUID": one.uids[0]}),
+        ("modality of a series", "/dicomweb/series",
+         lambda one: {"SeriesInstanceUID": one.uids[1], "Modality": "CT"}),
+        ("series number", "/dicomweb/series", lambda one: {"SeriesInstanceUID": one.uids[1], "SeriesNumber": "1"}),
+        ("instance UID", "/dicomweb/instances", lambda one: {"SOPInstanceUID": one.uids[2]}),
+        ("instance of a study UID", "/dicomweb/instances", lambda one: {"StudyInstanceUID": one.uids[0]}),
+        ("SOP class", "/dicomweb/instances",
+         lambda one: {"SOPInstanceUID": one.uids[2], "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}),
+        ("instance number", "/dicomweb/instances",
+         lambda one: {"SOPInstanceUID": one.uids[2], "InstanceNumber": "1"}),
+        ("series within", f"{IN_STUDY}/series", lambda _: {}),
+        ("instances within", f"{IN_STUDY}/instances", lambda _: {}),
+        ("instances within a series", f"{IN_SERIES}/instances", lambda _: {}),
+        ("one series within", f"{IN_STUDY}/series", lambda one: {"SeriesInstanceUID": one.uids[1]}),
+        ("one instance within", f"{IN_STUDY}/instances", lambda one: {"SOPInstanceUID": one.uids[2]}),
+    )  # fmt: skip
+    for name, rule, pairs in rows:
+        yield Edge(
+            f"query by {name}",
+            "GET",
+            rule,
+            lambda record, rule=rule, pairs=pairs: Asked(
+                f"{_address(rule, record)}?{urlencode(pairs(record))}", accept=DICOM_JSON
+            ),
+            _OF_STUDY,
+            tells=name not in {"referring physician", "fuzzy name"},
+        )
+
+
+EDGES: Final = (*_instances(), *_searches(), *_batches(), *_writes(), *_retrievals(), *_matches())
