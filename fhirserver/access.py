@@ -137,11 +137,12 @@ class Explanation:
         decision = self.decision
         return {
             "resource": f"{self.row.reference}/_history/{self.row.version}",
-            "verdict": decision.effect,
-            "reason": decision.code,
-            "text": sentences(decision.code),
+            "effect": decision.effect,
+            "code": decision.code,
+            "status": decision.status,
             "instant": decision.instant.isoformat(),
-            "rules": [
+            "text": sentences(decision.code),
+            "reasons": [
                 {"rule": reason.rule, "code": reason.code, "detail": reason.detail, "sources": list(reason.sources)}
                 for reason in decision.reasons
             ],

@@ -43,7 +43,7 @@ def create_app(config: Config, database: Database | None = None) -> Flask:
         health.blueprint({"database": partial(_check_database, database), "audit": partial(_check_audit, database)})
     )
     app.register_blueprint(oauth.blueprint(config, database))
-    app.register_blueprint(dicomweb.blueprint(config, database))
+    app.register_blueprint(dicomweb.blueprint(config, database, lambda: bearer.authenticate(request)))
     service = Service(database, config, _page_keys())
     openapi.install(app, routes.blueprint(service, lambda: bearer.authenticate(request)))
     error_handlers.install(

@@ -41,6 +41,7 @@ from fhirserver.errors import FhirError, NotFound, Unavailable
 if TYPE_CHECKING:
     from flask import Flask
 
+    from fhirserver.access import Explanation
     from fhirserver.oauth.access_token import Claims
     from fhirserver.oauth.keys import SigningKeys
     from fhirserver.store.database import Database
@@ -454,52 +455,34 @@ def explain_decision(
 ) -> None:
     """Say whether somebody may do something to a resource now, and why. It is audited."""
     with _opened(data) as opened:
-        decision = _decide(opened, resource, interaction, _claims(who, organization, purpose, scope))
-        from consent.decision import SENTENCES
-
-        sentences = SENTENCES.get(decision.code, {})
+        explanation = _explain(opened, resource, interaction, _claims(who, organization, purpose, scope)).document()
         if as_json:
-            answer = {
-                "effect": decision.effect,
-                "code": decision.code,
-                "status": decision.status,
-                "instant": decision.instant.isoformat(),
-                "text": sentences,
-                "reasons": [
-                    {"code": reason.code, "rule": reason.rule, "detail": reason.detail, "sources": list(reason.sources)}
-                    for reason in decision.reasons
-                ],
-            }
-            print(json.dumps(answer, ensure_ascii=False))
+            print(json.dumps(explanation, ensure_ascii=False))
             return
         out = Console(highlight=False)
-        out.print(f"{decision.effect}: {decision.code}", *sentences.values(), sep="\n  ")
+        out.print(f"{explanation['effect']}: {explanation['code']}", *explanation["text"].values(), sep="\n  ")
         table = Table("rule", "code", "detail", "rests on")
-        for reason in decision.reasons:
-            table.add_row(reason.rule, reason.code, reason.detail, "\n".join(reason.sources))
+        for reason in explanation["reasons"]:
+            table.add_row(reason["rule"], reason["code"], reason["detail"], "\n".join(reason["sources"]))
         out.print(table)
 
 
-def _decide(opened: _Opened, resource: str, interaction: str, claims: Claims) -> Any:
-    """The decision, from the stored facts of the resource; the operator's own access reads them."""
+def _explain(opened: _Opened, resource: str, interaction: str, claims: Claims) -> Explanation:
+    """The decision on the stored facts of the resource, audited for each patient concerned."""
     from consent.request import LETTER_OF, Interaction
-    from fhirserver.access import SystemAccess, policy_of
+    from fhirserver.access import explain
     from fhirserver.oauth.bearer import Bearer
-    from fhirserver.store.resource_store import ResourceStore
 
     if not _RESOURCE.fullmatch(resource):
         _fail(NOT_UNDERSTOOD, f"{resource} is not of the form Type/ID")
     if interaction not in LETTER_OF:
         _fail(NOT_UNDERSTOOD, f"{interaction} is none of {', '.join(LETTER_OF)}")
-    now, policy = datetime.now(UTC), policy_of(opened.config)
-    operator = SystemAccess.named("operator", now, "command line", policy)
-    row = ResourceStore(opened.database, operator, opened.config).read(*resource.split("/"))
-    access = Bearer(opened.config, opened.database, opened.keys).access_of(claims, now, "command line")
-    decision = access.decide(cast("Interaction", interaction), row.facts)
-    patients: Sequence[str | None] = row.patients or (None,)
+    access = Bearer(opened.config, opened.database, opened.keys).access_of(claims, datetime.now(UTC), "command line")
+    explained = explain(opened.database, opened.config, access, cast("Interaction", interaction), resource)
+    patients: Sequence[str | None] = explained.row.patients or (None,)
     for patient in patients:
-        opened.note("explain", resource, {"as": claims.subject, "code": decision.code}, patient=patient)
-    return decision
+        opened.note("explain", resource, {"as": claims.subject, "code": explained.decision.code}, patient=patient)
+    return explained
 
 
 # Audit, demo, version

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 
 from fhirserver import audit
 from fhirserver.access import Access
@@ -24,7 +24,7 @@ from fhirserver.dicomweb.received import is_uid
 from fhirserver.dicomweb.stow import StudyStore
 from fhirserver.dicomweb.wado import Answer, Retrieve, frame_numbers
 from fhirserver.errors import BadRequest, FhirError, Forbidden, NotFound, NotSupported
-from fhirserver.store import documents, instances
+from fhirserver.store import documents
 from fhirserver.store.database import Database
 from fhirserver.store.objects import Objects
 from fhirserver.store.resource_store import ResourceStore
@@ -47,15 +47,8 @@ class Service:
         return ResourceStore(self.database, access, self.config)
 
 
-def _authenticate() -> Access:
-    """By the extension that the OAuth blueprint installs: the two blueprints do not know each other."""
-    access: Access = current_app.extensions["fhirserver.bearer"].authenticate(request)
-    return access
-
-
-def blueprint(config: Config, database: Database, authenticate: Callable[[], Access] = _authenticate) -> Blueprint:
+def blueprint(config: Config, database: Database, authenticate: Callable[[], Access]) -> Blueprint:
     """The Studies service under /dicomweb; `authenticate` gives the access of the request at hand, or raises."""
-    instances.create_indexes(database)
     service = Service(config, database, Objects(config), ZoneInfo(config.zone), authenticate)
     routes = Blueprint("dicomweb", __name__, url_prefix="/dicomweb")
     _store_routes(routes, service)

@@ -75,6 +75,7 @@ class Bearer:
         self.keys = keys
         self.verifier = Verifier(keys, config)
         self._policy = policy_of(config)
+        self._sectors = {code.rpartition("|")[0] for code in self._policy.care_sectors}
         self._cache_seconds = config.token_cache
         self._database = database
         self._kept: dict[bytes, _Verified] = {}
@@ -195,6 +196,7 @@ class Bearer:
             display=standing.name,
             professions=standing.professions,
             specialties=standing.specialties,
+            sectors=frozenset(code for code in standing.professions if code.rpartition("|")[0] in self._sectors),
             is_active=standing.is_active,
             scopes=verified.scopes,
             launch_patient=f"Patient/{claims.patient}" if claims.patient else None,

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.collection import Collection
 
-from fhirserver.store.database import Database
+from fhirserver.store.database import Database, Document
 
 BY_VALUE = "by-value"
 BY_RANGE = "by-range"
@@ -31,6 +32,12 @@ def _audience(name: str, path: str) -> IndexModel:
     return IndexModel([("t", ASCENDING), ("aud", ASCENDING), (path, DESCENDING), ("_id", ASCENDING)], name=name)
 
 
+# What QIDO-RS is asked for by name, beside UIDs, which the search values of ImagingStudy answer.
+_STUDY_KEYS = tuple(
+    IndexModel([(f"dicom.{keyword}", ASCENDING)], name=f"by-{keyword}", partialFilterExpression={"t": "ImagingStudy"})
+    for keyword in ("PatientID", "PatientName", "AccessionNumber", "StudyDate")
+)
+
 RESOURCES = (
     _VALUES,
     _RANGES,
@@ -42,6 +49,7 @@ RESOURCES = (
     ),
     _audience(BY_DATE, "so.date.z"),
     IndexModel([("facts.subjects.patient", ASCENDING)], name=BY_PATIENT),
+    *_STUDY_KEYS,
 )
 AUDIT = (
     IndexModel([("t", ASCENDING), ("ix", ASCENDING)], name=BY_VALUE),
@@ -51,7 +59,6 @@ AUDIT = (
 )
 HISTORY = (IndexModel([("r", ASCENDING), ("v", DESCENDING)], name="by-resource"),)
 INSTANCES = (IndexModel([("study", ASCENDING), ("series", ASCENDING), ("number", ASCENDING)], name="by-study"),)
-PATIENT_ACCESS = (IndexModel([("depends", ASCENDING)], name="by-dependency", sparse=True),)
 
 
 # The parameters of AuditEvent whose values tell few events from many. Each event carries some forty search values, and
@@ -68,17 +75,31 @@ def selective_values(atoms: Iterable[str]) -> list[str]:
 
 
 def create_indexes(database: Database) -> None:
-    """Create what is missing; indexes that exist cost one round trip a collection."""
+    """Create what is missing, and anew what another release defined otherwise; what is there costs one round trip."""
     present = set(database.database.list_collection_names())
     for collection, models in (
         (database.resources, RESOURCES),
         (database.audit, AUDIT),
         (database.history, HISTORY),
         (database.instances, INSTANCES),
-        (database.patient_access, PATIENT_ACCESS),
     ):
+        if collection.name in present:
+            _drop_changed(collection, models)
         collection.create_indexes(list(models))
     # A transaction may not be the first to touch a collection on every server release, so all exist beforehand.
-    for collection in (database.actors, database.locks, database.audit_logs):
+    for collection in (database.actors, database.locks, database.audit_logs, database.patient_access):
         if collection.name not in present:
             database.database.create_collection(collection.name)
+
+
+def _drop_changed(collection: Collection[Document], models: Iterable[IndexModel]) -> None:
+    """An index of the same name and another definition would keep the server from starting."""
+    defined = collection.index_information()
+    for model in models:
+        wanted = model.document
+        found = defined.get(wanted["name"])
+        if found is None:
+            continue
+        is_same = found["key"] == list(wanted["key"].items())
+        if not is_same or found.get("partialFilterExpression") != wanted.get("partialFilterExpression"):
+            collection.drop_index(wanted["name"])

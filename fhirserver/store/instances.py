@@ -10,23 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from pymongo import ASCENDING, IndexModel
-
 from fhirserver.store.database import Database, Document
 from fhirserver.store.rows import Row
 
-# What QIDO-RS is asked for by name, beside UIDs, which the search values of ImagingStudy answer.
-_STUDY_KEYS = tuple(
-    IndexModel([(f"dicom.{keyword}", ASCENDING)], name=f"by-{keyword}", partialFilterExpression={"t": "ImagingStudy"})
-    for keyword in ("PatientID", "PatientName", "AccessionNumber", "StudyDate")
-)
-
 _IDENTITY = {"study": 1, "resource": 1, "series": 1, "class": 1, "number": 1, "sha256": 1}
-
-
-def create_indexes(database: Database) -> None:
-    """Create the indexes of what DICOM ingestion keeps beside an ImagingStudy, where they are missing."""
-    database.resources.create_indexes(list(_STUDY_KEYS))
 
 
 def of_study(

@@ -26,14 +26,14 @@ def test_an_explanation_names_the_rule_the_care_team_and_the_condition(region: R
     }
     region.put(team)
     told = explain(region.database, region.config, region.access("Practitioner/d"), "read", "Patient/p").document()
-    assert (told["verdict"], told["reason"]) == ("permit", "permit-declared")
+    assert (told["effect"], told["code"]) == ("permit", "permit-declared")
     assert told["careTeams"] == ["CareTeam/t/_history/1#0"]
     assert "relations" in told["condition"]
 
 
 def test_a_refusal_is_explained_in_french_and_english(region: Region) -> None:
     told = explain(region.database, region.config, region.access("Practitioner/s"), "read", "Patient/p").document()
-    assert (told["verdict"], told["reason"]) == ("deny", "no-relationship")
+    assert (told["effect"], told["code"]) == ("deny", "no-relationship")
     assert set(told["text"]) == {"fr", "en"}
 
 

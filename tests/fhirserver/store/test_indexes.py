@@ -11,6 +11,7 @@ import pytest
 from fhirserver.search.parse import parse
 from fhirserver.store.compile import compile_expression
 from fhirserver.store.database import Database
+from fhirserver.store.indexes import create_indexes
 from resources import SUPPORTED
 
 # A value that each parameter type takes.
@@ -53,3 +54,16 @@ def test_every_parameter_of_the_type_goes_by_an_index(database: Database, type_:
         stages = set(plans(plan.get("queryPlan", plan)))
         assert "COLLSCAN" not in stages, f"{type_}?{name}={value}: {stages}"
         assert "IXSCAN" in stages, f"{type_}?{name}={value}: {stages}"
+
+
+def test_an_index_that_another_release_defined_otherwise_is_made_anew(database: Database) -> None:
+    database.history.drop_index("by-resource")
+    database.history.create_index([("r", 1)], name="by-resource")
+    create_indexes(database)
+    assert database.history.index_information()["by-resource"]["key"] == [("r", 1), ("v", -1)]
+
+
+def test_indexes_that_are_there_are_left_alone(database: Database) -> None:
+    before = database.resources.index_information()
+    create_indexes(database)
+    assert database.resources.index_information() == before
