@@ -67,6 +67,11 @@ class Outcome:
         """The one that is not there."""
         return record_of(f"{self.name}-none")
 
+    @property
+    def pair(self) -> tuple[Record, Record]:
+        """Both."""
+        return self.here, self.gone
+
     def __str__(self) -> str:
         """As it is called in the name of a test."""
         return self.name
@@ -131,6 +136,13 @@ def _blocked(world: World, record: Record, is_here: bool) -> None:
         world.home.put(said).expect(201)
 
 
+def _suspended(world: World, record: Record, is_here: bool) -> None:
+    if is_here:
+        world.write(record, members=[member(_DOCTOR)])
+        team = world.home.read(record.reference("CareTeam")).json()
+        world.home.put({**team, "status": "suspended"}).expect(200)
+
+
 def _opposed(world: World, record: Record, is_here: bool) -> None:
     if is_here:
         world.write(record, members=[member(_DOCTOR)])
@@ -166,11 +178,7 @@ _FORMER: Final = record_of("no-relation-here")
 OUTCOMES: Final = (
     Outcome("no-relation", doctor, _all()),
     Outcome("ended-participation", doctor, _all(member(_DOCTOR, period={"start": "2020-01-01", "end": YESTERDAY}))),
-    Outcome(
-        "suspended-team",
-        doctor,
-        lambda world, record, is_here: _suspended(world, record, is_here),
-    ),
+    Outcome("suspended-team", doctor, _suspended),
     Outcome("other-activity", doctor, _all(member(_DOCTOR, onBehalfOf={"reference": f"Organization/{OTHER.id}"}))),
     Outcome("blocked", doctor, _blocked),
     Outcome("opposed", doctor, _opposed),
@@ -202,10 +210,3 @@ OUTCOMES: Final = (
     ),
     Outcome("no-token", lambda world, _: world.nobody(), _all(), is_denied=True),
 )
-
-
-def _suspended(world: World, record: Record, is_here: bool) -> None:
-    if is_here:
-        world.write(record, members=[member(_DOCTOR)])
-        team = world.home.read(record.reference("CareTeam")).json()
-        world.home.put({**team, "status": "suspended"}).expect(200)

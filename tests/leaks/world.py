@@ -99,7 +99,7 @@ class Record:
         header = dcmread(io.BytesIO(self.instance), stop_before_pixels=True)
         return header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID
 
-    @property
+    @cached_property
     def study_id(self) -> str:
         """The id that the server gives the ImagingStudy of a study that was stored unannounced."""
         return id_of(self.uids[0])
@@ -112,7 +112,7 @@ class Record:
         """The same as a reference."""
         return f"{type_}/{self.id(type_)}"
 
-    @property
+    @cached_property
     def names(self) -> dict[str, str]:
         """Whatever a caller may have put into a question, and what to call it when answers are compared."""
         study, series, instance = self.uids
