@@ -72,3 +72,21 @@ def _performed(span: tuple[str, str] | None, zone: ZoneInfo) -> dict[str, dateti
         "from": interval(start, zone).start if start else OPEN_START,
         "until": interval(end, zone).until if end else OPEN_END,
     }
+
+
+def absent_facts(type_: str, id_: str) -> dict[str, Any]:
+    """Facts of a resource that is not there: nobody's, and so permitted to nobody."""
+    return {
+        "type": type_,
+        "id": id_,
+        "kind": "other",
+        "custodians": [],
+        "authors": [],
+        **security_facts(()),
+        "lifecycle": "present",
+        "instances": [],
+        "related": [],
+        "performed": None,
+        "class": [type_],
+        "subjects": [],
+    }

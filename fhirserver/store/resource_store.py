@@ -33,6 +33,7 @@ from fhirserver.store.compile import (
     permission_filter,
 )
 from fhirserver.store.database import Database, Document
+from fhirserver.store.facts import absent_facts
 from fhirserver.store.guard import Guard
 from fhirserver.store.indexes import BY_UPDATE
 from fhirserver.store.patient_access import PatientState
@@ -82,13 +83,24 @@ class ResourceStore:
 
     def read(self, type_: str, id_: str) -> Row:
         """The current version. Raises NotFound where absent or refused, Gone where deleted and once permitted."""
+        document = self._permitted("read", type_, id_)
+        if document.get("del"):
+            raise Gone(f"{type_}/{id_} was deleted.")
+        return row_of(document)
+
+    def _permitted(self, interaction: Interaction, type_: str, id_: str) -> Document:
+        """The current version. Raises NotFound where absent or refused.
+
+        What is absent is decided on too, and so audited: otherwise the time of the answer would tell the two apart.
+        """
         reference = f"{type_}/{id_}"
         document = self._database.get(self._database.collection_of(type_), reference, _FIELDS)
-        if document is None or not self._permits("read", document):
+        if document is None:
+            self._access.decide(interaction, absent_facts(type_, id_))
             raise NotFound(f"{reference} is not known.")
-        if document.get("del"):
-            raise Gone(f"{reference} was deleted.")
-        return row_of(document)
+        if not self._permits(interaction, document):
+            raise NotFound(f"{reference} is not known.")
+        return document
 
     def _permits(self, interaction: Interaction, document: Document) -> bool:
         return is_permitted(
@@ -101,9 +113,7 @@ class ResourceStore:
     def vread(self, type_: str, id_: str, version: int) -> Row:
         """One version: disclosed if the present facts permit and its own facts do."""
         reference = f"{type_}/{id_}"
-        current = self._database.collection_of(type_).find_one({"_id": reference}, _FIELDS)
-        if current is None or not self._permits("vread", current):
-            raise NotFound(f"{reference} is not known.")
+        current = self._permitted("vread", type_, id_)
         document = current
         if current["v"] != version:
             past = self._database.history.find_one({"_id": f"{reference}/_history/{version}"})
@@ -119,9 +129,7 @@ class ResourceStore:
     ) -> tuple[list[Row], int | None]:
         """Versions that may be disclosed, newest first, and the version to go on `before` where there are more."""
         reference = f"{type_}/{id_}"
-        current = self._database.collection_of(type_).find_one({"_id": reference}, _FIELDS)
-        if current is None or not self._permits("history", current):
-            raise NotFound(f"{reference} is not known.")
+        current = self._permitted("history", type_, id_)
         asked: Filter = {"r": reference}
         if before is not None:
             asked["v"] = {"$lt": before}
