@@ -35,10 +35,6 @@ class PatientIdentifier:
     value: str
 
 
-NATIONAL = frozenset(ISSUERS.values())
-"""Systems that identify a person in every establishment."""
-
-
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What a header says of the person beside the identifiers: family name and birth date (YYYYMMDD)."""

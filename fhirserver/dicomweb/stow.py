@@ -7,6 +7,7 @@ new version of its ImagingStudy. Sending again what is stored already succeeds a
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -26,7 +27,7 @@ from fhirserver.dicomweb.dicom_json import element
 from fhirserver.dicomweb.endpoint import endpoint
 from fhirserver.dicomweb.imaging_study import Instance, Study, id_of, identifier_of, imaging_study
 from fhirserver.dicomweb.multipart import Part
-from fhirserver.dicomweb.patient_identity import NATIONAL, PatientIdentifier, Traits, traits
+from fhirserver.dicomweb.patient_identity import PatientIdentifier, Traits, traits
 from fhirserver.dicomweb.reason_codes import Reason
 from fhirserver.dicomweb.received import Received, Refused, receive
 from fhirserver.errors import BadRequest, Conflict, Forbidden, Gone, NotFound, Unprocessable
@@ -34,6 +35,7 @@ from fhirserver.search.parse import parse
 from fhirserver.search.query import Query
 from fhirserver.store import instances
 from fhirserver.store.database import Database
+from fhirserver.store.identities import NATIONAL
 from fhirserver.store.objects import Objects
 from fhirserver.store.resource_store import ResourceStore
 from fhirserver.store.rows import Row
@@ -239,7 +241,7 @@ class StudyStore:
 
     def _write(self, unit: Unit, uid: str, batch: _Batch, patient: str, keys: Mapping[str, str]) -> _Written:
         """The transaction; it may run again, and leaves no trace outside the unit."""
-        found = unit.match(self._query("ImagingStudy", "identifier", identifier_of(uid)))
+        found = unit.match(self._query("ImagingStudy", *identifier_of(uid).split("|", 1)))
         row = found[0] if found else None
         announced = None if row is None else validation.parse(row.body)
         if announced is not None and announced.get("subject", {}).get("reference") != patient:
@@ -335,7 +337,10 @@ class StudyStore:
 
     def _patient(self, identifier: PatientIdentifier, person: Traits) -> str | None:
         """A record that others brought is reached by a national identifier whose holder has the same traits."""
-        query = self._query("Patient", "identifier", f"{identifier.system}|{identifier.value}")
+        try:
+            query = self._query("Patient", identifier.system, identifier.value)
+        except BadRequest:  # no FHIR identifier has such characters
+            return None
         rows = self._patients.find("Patient", query.expression, limit=_PATIENTS)
         candidates = [
             row
@@ -346,9 +351,15 @@ class StudyStore:
             candidates = [row for row in rows if person.agree(validation.parse(row.body))]
         return candidates[0].reference if len(candidates) == 1 else None
 
-    def _query(self, type_: str, name: str, value: str) -> Query:
-        escaped = value.replace("\\", "\\\\").replace(",", "\\,").replace("$", "\\$")
-        return parse(SUPPORTED[type_], [(name, escaped)], handling="strict", zone=self._zone, supported=SUPPORTED)
+    def _query(self, type_: str, system: str, value: str) -> Query:
+        """The search for a business identifier."""
+        pairs = [("identifier", f"{_escaped(system)}|{_escaped(value)}")]
+        return parse(SUPPORTED[type_], pairs, handling="strict", zone=self._zone, supported=SUPPORTED)
+
+
+def _escaped(text: str) -> str:
+    """Text as it stands in a token of a search (https://hl7.org/fhir/R4/search.html#escaping)."""
+    return re.sub(r"([\\,$|])", r"\\\1", text)
 
 
 def _code(reason: Reason) -> str:

@@ -269,6 +269,6 @@ def _octets(accept: str | None) -> bool:
 def frame_numbers(text: str) -> list[int]:
     """The list of a frames resource (PS3.18 10.1.4). Raises BadRequest."""
     numbers = text.replace("%2C", ",").replace("%2c", ",").split(",")
-    if not all(number.isdigit() and 0 < len(number) < 10 for number in numbers) or "0" in numbers:
+    if not all(number.isascii() and number.isdigit() and 0 < len(number) < 10 for number in numbers) or "0" in numbers:
         raise BadRequest("Frames are numbers from one, separated by commas.")
     return [int(number) for number in numbers]

@@ -36,7 +36,8 @@ class Database:
 
     `resources` current versions (and what is left of deleted ones); `history` earlier versions; `audit` AuditEvents,
     append-only; `audit_logs` the heads of the audit chains; `patient_access` who is related to a patient and what the
-    patient's Consents say; `actors` what groups, roles and teams somebody is in; `instances` DICOM instances;
+    patient's Consents say; `actors` what groups, roles and teams somebody is in; `identities`
+    which patients carry one national identifier; `instances` DICOM instances;
     `locks` what makes two conditional writes conflict.
     """
 
@@ -50,6 +51,7 @@ class Database:
         self.audit_logs = self.database["audit_logs"]
         self.patient_access = self.database["patient_access"]
         self.actors = self.database["actors"]
+        self.identities = self.database["identities"]
         self.instances = self.database["instances"]
         self.locks = self.database["locks"]
         # What this process looked up of actors, kept while the generation stays (`actors.standing`).

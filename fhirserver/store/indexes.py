@@ -87,7 +87,13 @@ def create_indexes(database: Database) -> None:
             _drop_changed(collection, models)
         collection.create_indexes(list(models))
     # A transaction may not be the first to touch a collection on every server release, so all exist beforehand.
-    for collection in (database.actors, database.locks, database.audit_logs, database.patient_access):
+    for collection in (
+        database.actors,
+        database.identities,
+        database.locks,
+        database.audit_logs,
+        database.patient_access,
+    ):
         if collection.name not in present:
             database.database.create_collection(collection.name)
 

@@ -35,6 +35,7 @@ class PatientState:
     """The document of one patient while a transaction holds it.
 
     `establishments` are those that answer for something of the patient; `is_present` says that the Patient exists.
+    `identities` are the person's national identifiers, `borrowed` what the person refuses on other records of theirs.
     `is_changed` asks for the document to be kept, `is_stale` for the facts of the patient's resources to be completed
     anew.
     """
@@ -44,6 +45,8 @@ class PatientState:
     directives: list[Document] = field(default_factory=list)
     establishments: list[str] = field(default_factory=list)
     is_present: bool = False
+    identities: list[str] = field(default_factory=list)
+    borrowed: list[Document] = field(default_factory=list)
     is_changed: bool = False
     is_stale: bool = False
 
@@ -68,6 +71,8 @@ class PatientState:
             document.get("directives", []),
             document.get("establishments", []),
             document.get("present", False),
+            document.get("identities", []),
+            document.get("borrowed", []),
         )
 
     def replace(self, source: str, contribution: Contribution) -> None:
@@ -81,6 +86,12 @@ class PatientState:
         if new or len(kept) != len(present):
             self.is_changed = self.is_stale = True
         return kept + new
+
+    def borrow(self, refusals: list[Document]) -> None:
+        """Let what the person refuses on other records count for this one."""
+        if refusals != self.borrowed:
+            self.borrowed = refusals
+            self.is_changed = self.is_stale = True
 
     def join(self, establishment: str | None) -> None:
         """Note that an establishment holds something of this patient."""
@@ -100,7 +111,7 @@ class PatientState:
         return PatientAccess(
             self.patient,
             tuple(self.relations),
-            tuple(Directive.from_document(one) for one in self.directives),
+            tuple(Directive.from_document(one) for one in (*self.directives, *self.borrowed)),
         )
 
     def holds(self, source: str) -> bool:
@@ -115,6 +126,8 @@ class PatientState:
             "directives": self.directives,
             "establishments": self.establishments,
             "present": self.is_present,
+            "identities": self.identities,
+            "borrowed": self.borrowed,
         }
         return update_of({"_id": self.patient}, {"$set": values}, upsert=True)
 

@@ -173,7 +173,7 @@ class ResourceStore:
         total = None
         if position is None and not has_more:
             total = len(rows)
-        elif query.total == "accurate":
+        elif query.total == "accurate" and position is None:  # a later page would count rows that are refused by now
             total = self._count(query.type, _both(visible, asked), snapshot)
         following = Position(snapshot, _keys(rows[-1], order)) if has_more else None
         included = self._included(query.includes, rows) if query.includes else []

@@ -30,8 +30,9 @@ from fhirserver.store import actors
 from fhirserver.store.audit_log import stored
 from fhirserver.store.consent_write import check_consent
 from fhirserver.store.database import Database, Document
-from fhirserver.store.facts import relative, static_facts
+from fhirserver.store.facts import absent_facts, relative, static_facts
 from fhirserver.store.guard import Guard
+from fhirserver.store.identities import carriers, identities_of, refusals
 from fhirserver.store.patient_access import SOURCES, PatientState, contribution
 from fhirserver.store.rows import Row, Written, row_of
 from fhirserver.store.security_context import is_permitted
@@ -42,6 +43,9 @@ from resources.validation import Parsed, parse, splice
 
 # What opens or closes a patient's record to others: it cannot be written before the patient is known.
 _GRANTING = frozenset({"CareTeam", "Consent", "RelatedPerson"})
+
+# What tokens name.
+_DIRECTORY = frozenset({"Organization", "Practitioner"})
 
 # What gets members by its own content, so that a reference to one that is not here yet could be claimed.
 _CLAIMABLE = frozenset({"CareTeam", "Group", "PractitionerRole"})
@@ -94,7 +98,10 @@ class Unit:
     def read(self, type_: str, id_: str) -> Row:
         """The current version if the access permits; NotFound otherwise."""
         document = self._current(f"{type_}/{id_}")
-        if document is None or document.get("del") or not is_permitted(self._guard, "read", document, self._current):
+        if document is None:
+            self._permits("read", absent_facts(type_, id_))  # decided like a refusal: see ResourceStore
+            raise NotFound(f"{type_}/{id_} is not known.")
+        if document.get("del") or not is_permitted(self._guard, "read", document, self._current):
             raise NotFound(f"{type_}/{id_} is not known.")
         return row_of(document)
 
@@ -297,11 +304,26 @@ class Unit:
                 person = self._patient(patient) if type_ == "RelatedPerson" else None
                 said = contribution(pending.after if concerns else None, facts, document["v"], self._policy, person)
                 state.replace(document["_id"], said)
+                if type_ == "Consent":
+                    self._share_refusals(state)
         if type_ == "Patient":
             state = self._state(document["_id"])
             state.appear(is_present=pending.after is not None)
             state.join(self._guard.custodian)
             self._renew_representatives(state, pending.after)
+            identities = identities_of(pending.after)
+            if not set(identities) <= set(state.identities):  # one that is taken away still names the person
+                state.identities = sorted({*state.identities, *identities})
+                state.is_changed = True
+                self._share_refusals(state)
+
+    def _share_refusals(self, state: PatientState) -> None:
+        """What the person refuses on one record counts for all that carry the same national identifier."""
+        group = carriers(self._database, self._session, state.identities, state.patient)
+        members = [self._state(patient) for patient in sorted(group | {state.patient})]
+        for member in members:
+            others = [other for other in members if other is not member]
+            member.borrow([one for other in others for one in refusals(other.directives, of=member.patient)])
 
     def _renew_representatives(self, state: PatientState, resource: Mapping[str, Any] | None) -> None:
         """A corrected birth date moves the end of the representatives' authority."""
@@ -412,7 +434,7 @@ class Unit:
                 continue
             if not reference.startswith("Patient/"):
                 self._require_known(pending.document)
-            self._check_members(reference, pending.after)
+            self._check_members(reference, pending, pending.after)
 
     def _require_known(self, document: Document) -> None:
         """Raise Unprocessable unless the writer knows each patient concerned, in the same words where there is none.
@@ -430,16 +452,30 @@ class Unit:
             is_known = custodian in state.establishments or patient in self._identified
             opens = custodian is None or type_ in _GRANTING or state.holds(reference)
             if not (custodian is None or is_known) or (opens and not state.is_present):
+                self._note_refusal(document, patient)
                 raise Unprocessable(f"{patient} is not known.", expression=type_)
             state.join(custodian)
 
-    def _check_members(self, reference: str, resource: Mapping[str, Any]) -> None:
+    def _note_refusal(self, document: Document, patient: str) -> None:
+        """Keep for the audit that somebody tried to write about a patient they do not know."""
+        decision = Decision("deny", "no-relationship", self._guard.now, "absent")
+        type_, _, id_ = document["_id"].partition("/")
+        interaction = "create" if document["v"] == 1 else "update"
+        self._guard.note(interaction, type_, id_, (patient,), decision)
+
+    def _check_members(self, reference: str, pending: _Pending, resource: Mapping[str, Any]) -> None:
         """Groups, roles and teams that are named must be here: else whoever came under their id would be in.
 
-        And a role is written by the organisation in which it is held.
+        A role is written by the organisation in which it is held. And what a person or an organisation is, active or
+        a payer, counts for tokens that name it; so an establishment takes no id that might be somebody else's.
         """
         type_ = reference.partition("/")[0]
         custodian = self._guard.custodian
+        is_claimed = pending.previous is None and pending.document["m"] == "PUT" and reference != custodian
+        if type_ in _DIRECTORY and custodian is not None and is_claimed:
+            raise Unprocessable(
+                f"The id of a {type_} is chosen by this server, or by its operator.", expression=f"{type_}.id"
+            )
         if (
             type_ == "PractitionerRole"
             and custodian is not None

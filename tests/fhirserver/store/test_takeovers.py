@@ -174,3 +174,82 @@ def test_who_leaves_a_group_written_with_absolute_references_has_left_it(record:
     assert "Group/g" in record.access("Practitioner/m").actor.keys
     record.put({**group, "member": [{"entity": {"reference": "Practitioner/other"}}]})
     assert "Group/g" not in record.access("Practitioner/m").actor.keys
+
+
+_NAMES = {"Organization": "Squatted", "Practitioner": [{"family": "Squatted"}]}
+
+INS = {"system": "urn:oid:1.2.250.1.213.1.4.10", "value": "1"}
+
+
+def opposition(patient: str, status: str = "active") -> dict[str, Any]:
+    scope = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]}
+    return {
+        "resourceType": "Consent",
+        "id": f"opposition-{patient.partition('/')[2]}",
+        "status": status,
+        "scope": scope,
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": patient},
+        "performer": [{"reference": patient}],
+        "policy": [{"uri": "urn:fhirserver:policy:opposition"}],
+        "provision": {"type": "deny"},
+    }
+
+
+def test_an_opposition_counts_for_every_record_of_the_person_until_it_is_withdrawn(region: Region) -> None:
+    first, second = {"id": "person-1", "identifier": [INS]}, {"id": "person-2", "identifier": [INS]}
+    region.put({"resourceType": "Patient", **first})
+    region.put({"resourceType": "Patient", **second}, by=THEIRS)
+    region.put(study("person-2-before", "Patient/person-2"), by=THEIRS)
+    patient = region.store("Patient/person-2")
+    assert patient.count(EVERY) == 1
+    region.put(opposition("Patient/person-1"))
+    assert region.store("Patient/person-2").count(EVERY) == 0
+    with pytest.raises(FhirError):
+        region.put(study("person-2-after", "Patient/person-2"), by=THEIRS)
+    region.put(opposition("Patient/person-1", "inactive"))
+    assert region.store("Patient/person-2").count(EVERY) == 1
+
+
+def test_an_opposition_counts_for_a_record_that_is_made_afterwards(region: Region) -> None:
+    known = {**INS, "value": "2"}
+    region.put({"resourceType": "Patient", "id": "known", "identifier": [known]})
+    region.put(opposition("Patient/known"))
+    region.put({"resourceType": "Patient", "id": "again", "identifier": [known]}, by=THEIRS)
+    with pytest.raises(FhirError):
+        region.put(study("again-s", "Patient/again"), by=THEIRS)
+
+
+def test_what_a_person_opens_stays_with_the_record_it_was_said_of(region: Region) -> None:
+    person = {**INS, "value": "3"}
+    region.put({"resourceType": "Patient", "id": "real", "identifier": [person]})
+    region.put(study("real-s", "Patient/real"))
+    region.put({"resourceType": "Patient", "id": "decoy", "identifier": [person]}, by=THEIRS)
+    grant = {
+        **opposition("Patient/decoy"),
+        "policy": [{"uri": "urn:fhirserver:policy:grant"}],
+        "provision": {"type": "permit", "actor": [{"role": {}, "reference": {"reference": "Practitioner/spy"}}]},
+    }
+    grant["provision"]["actor"][0]["role"] = {"text": "recipient"}
+    region.put(grant, by=THEIRS)
+    assert region.store("Practitioner/spy", organization=THEIRS).count(EVERY) == 0
+
+
+@pytest.mark.parametrize("type_", ["Organization", "Practitioner"])
+def test_an_establishment_chooses_no_id_that_a_token_might_name(region: Region, type_: str) -> None:
+    with pytest.raises(Unprocessable):
+        region.put({"resourceType": type_, "id": "squatted", "active": False, "name": _NAMES[type_]}, by=THEIRS)
+
+
+def test_an_establishment_writes_its_own_organization(region: Region) -> None:
+    assert region.put({"resourceType": "Organization", "id": "e2", "name": "Itself"}, by=THEIRS).version == 1
+
+
+def test_an_attempt_to_write_about_a_stranger_is_noted_for_that_patient(record: Region) -> None:
+    access = record.access("Client/e3", organization="Organization/e3")
+    body = b'{"resourceType":"ImagingStudy","status":"available","subject":{"reference":"Patient/p"}}'
+    with pytest.raises(Unprocessable):
+        ResourceStore(record.database, access, record.config).transact(
+            lambda unit: unit.create(check("ImagingStudy", body))
+        )
+    assert (access.decisions[-1].patients, access.decisions[-1].decision.code) == (("Patient/p",), "no-relationship")
