@@ -62,6 +62,8 @@ def _decided(
             moment,
             tuple(_entities(access, interaction, what, patient, determining)),
             patient=patient,
+            # What is absent has no patient; a caller who found it in their own trail would know that it is absent.
+            is_callers=id_ is None,
         )
         for patient in concerned
     ]

@@ -43,8 +43,12 @@ def event(
     entities: Sequence[Part],
     *,
     patient: str | None,
+    is_callers: bool = True,
 ) -> Event:
-    """One event about at most one patient, who may read it."""
+    """One event about at most one patient, who may read it.
+
+    One about nobody may be read by the patient who called, unless `is_callers` is false.
+    """
     identifier = _time_ordered_id()
     now = _milliseconds(moment.now)
     instant = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -76,7 +80,7 @@ def event(
             b"]}" if entities else b"}",
         )
     )
-    about = patient or caller.patient
+    about = patient or (caller.patient if is_callers else None)
     facts = _facts(identifier, shape, now, about)
     tokens, ranges, sorts = _joined((profiles, happening, recorded, agents, source, *entities))
     return Event(

@@ -180,6 +180,7 @@ OUTCOMES: Final = (
     Outcome("ended-participation", doctor, _all(member(_DOCTOR, period={"start": "2020-01-01", "end": YESTERDAY}))),
     Outcome("suspended-team", doctor, _suspended),
     Outcome("other-activity", doctor, _all(member(_DOCTOR, onBehalfOf={"reference": f"Organization/{OTHER.id}"}))),
+    Outcome("narrow-scope", lambda world, _: world.narrowly(DOCTOR, "user/Patient.rs user/Encounter.r"), _all()),
     Outcome("blocked", doctor, _blocked),
     Outcome("opposed", doctor, _opposed),
     Outcome("restricted", doctor, _part(label("R", _CONFIDENTIALITY), CLINICAL, *_READABLE), ("Consent", *CLINICAL)),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -246,6 +246,11 @@ class World:
         """A person in one activity, for one purpose."""
         asked = (reference, organization or "", purpose or "")
         return self._kept(asked, lambda: PersonalToken(self._operator, reference, organization, purpose))
+
+    def narrowly(self, who: Professional, scope: str) -> Caller:
+        """A professional whose token covers no more than these scopes."""
+        asked = ("token", "--as", f"Practitioner/{who.id}", "--organization", f"Organization/{who.establishment}")
+        return self._kept((who.id, scope), lambda: cache(lambda: self._operator.run(*asked, "--scope", scope)))
 
     def professional(self, who: Professional) -> Caller:
         """A professional in the activity of the directory."""
