@@ -165,8 +165,14 @@ def _range(path: str, value: str, lower: Callable[[str], str], upper: Callable[[
 def _wild(path: str, value: str) -> Filter:
     if "*" not in value and "?" not in value:
         return (path, "eq", value)
-    pattern = "".join({"*": ".*", "?": "."}.get(letter) or re.escape(letter) for letter in value)
-    return (path, "regex", f"^{pattern}$")
+    first, *pieces = [
+        "".join("." if letter == "?" else re.escape(letter) for letter in piece) for piece in value.split("*")
+    ]
+    if not pieces:
+        return (path, "regex", f"^{first}$")
+    # Each piece is taken where it comes first and never again elsewhere, so that the cost is linear whatever is asked.
+    inner = "".join(f"(?>.*?{piece})" for piece in pieces[:-1] if piece)
+    return (path, "regex", f"^{first}{inner}.*{pieces[-1]}$")
 
 
 def _one_of(path: str, wanted: list[str]) -> list[Filter]:

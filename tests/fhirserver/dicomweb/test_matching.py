@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fhirserver.dicomweb.attributes import Level, tag
 from fhirserver.dicomweb.carry import date_key, name_key, time_key
-from fhirserver.dicomweb.matching import DEFAULT_LIMIT, MATCHED, MAX_LIMIT, below, holds, parse, returned
+from fhirserver.dicomweb.matching import DEFAULT_LIMIT, MATCHED, MAX_LIMIT, _wild, below, holds, parse, returned
 from fhirserver.errors import BadRequest
 
 
@@ -114,3 +114,22 @@ def test_keys_of_dates_and_times_sort_like_what_they_mean(date: Any, time: Any):
     assert date_key(date.strftime("%Y%m%d")) == f"{date.year:04d}{date.month:02d}{date.day:02d}"
     assert time_key(time.strftime("%H%M%S.%f")) == time.strftime("%H%M%S.%f")
     assert time_key(time.strftime("%H%M")) <= time_key(time.strftime("%H%M%S.%f"))
+
+
+@given(value=st.text("ab.", max_size=8), pattern=st.text("ab.*?", max_size=8))
+def test_wildcards_match_as_a_naive_reading_of_them(value: str, pattern: str) -> None:
+    def matches(text: str, wanted: str) -> bool:
+        if not wanted:
+            return not text
+        if wanted[0] == "*":
+            return any(matches(text[start:], wanted[1:]) for start in range(len(text) + 1))
+        return bool(text) and wanted[0] in {"?", text[0]} and matches(text[1:], wanted[1:])
+
+    path, operation, compiled = _wild("SeriesDescription", pattern)
+    expected = matches(value, pattern)
+    assert holds([(path, operation, compiled)], {"SeriesDescription": value}) == expected
+
+
+def test_a_wildcard_costs_no_more_than_its_length() -> None:
+    # With backtracking this one would not end in the lifetime of the machine.
+    assert not holds([_wild("SeriesDescription", "*a" * 32 + "*b")], {"SeriesDescription": "a" * 64})
