@@ -90,6 +90,7 @@ PurposeOption = Annotated[str | None, typer.Option(help="Purpose of use, a v3-Ac
 
 def main() -> None:
     """Run the command line."""
+    os.umask(0o077)  # what this server keeps is for its own account alone
     app()
 
 

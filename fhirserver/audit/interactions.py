@@ -68,13 +68,17 @@ def search_events(access: Access, type_: str, query_string: str, rows: Iterable[
     """A search was answered with `rows`, the included ones among them.
 
     What was asked is told, not what was found; the patients are those of the rows and those the query names, and each
-    is told how many resources of their own the answer held.
+    is told how many resources of their own the answer held. Where there are several, each is told the names of the
+    parameters only, for the values may be those of others; an event about nobody then has the whole query.
     """
     disclosed = Counter(dict.fromkeys(_named_patients(type_, query_string), 0))
     disclosed.update(patient for row in rows for patient in row.patients)
     concerned: Sequence[str | None] = tuple(disclosed) or (None,)
     names = sorted({name for name, _ in parse_qsl(query_string, keep_blank_values=True)})
-    asked = parts.query(f"{type_}?{query_string}", f"{type_}?{'&'.join(names)}")
+    cleaned = f"{type_}?{'&'.join(names)}"
+    whole = parts.query(f"{type_}?{query_string}", cleaned)
+    is_shared = len(concerned) > 1
+    asked = parts.query(cleaned, cleaned) if is_shared else whole
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
     extra = (frozen(codes.AUDIT_LOG_USED),) if type_ == "AuditEvent" else ()
     request = parts.request(access.request_id)
@@ -84,10 +88,10 @@ def search_events(access: Access, type_: str, query_string: str, rows: Iterable[
             caller,
             "query",
             moment,
-            (asked, request) if patient is None else (asked, parts.patient(patient, disclosed[patient]), request),
+            (whole, request) if patient is None else (asked, parts.patient(patient, disclosed[patient]), request),
             patient=patient,
         )
-        for patient in concerned
+        for patient in (*concerned, *([None] if is_shared else []))
     ]
 
 

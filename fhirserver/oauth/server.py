@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from threading import BoundedSemaphore, Semaphore
 from typing import Any
 
 import orjson
@@ -80,17 +81,19 @@ class AuthorizationServer(FlaskAuthorizationServer):
 def blueprint(config: Config, database: Database) -> Blueprint:
     """The OAuth routes. Registering the blueprint also lets `bearer.authenticate` work in that application."""
     bearer = Bearer(config, database, SigningKeys.load())
+    # Who sends a form slowly holds a thread, and needs no token for it: half of them stay for those who have one.
+    places = BoundedSemaphore(max(1, config.threads // 2))
     server = AuthorizationServer(config, bearer)
     routes = Blueprint("oauth", __name__)
     routes.record(lambda state: state.app.extensions.update({EXTENSION: bearer}))
 
     @routes.post("/oauth/token")
     def token() -> Response:
-        return _answered(server, server.create_token_response)
+        return _answered(server, places, server.create_token_response)
 
     @routes.post("/oauth/revoke")
     def revoke() -> Response:
-        return _answered(server, lambda: server.create_endpoint_response(Revocation.ENDPOINT_NAME))
+        return _answered(server, places, lambda: server.create_endpoint_response(Revocation.ENDPOINT_NAME))
 
     jwks = orjson.dumps(bearer.keys.as_jwks())
     discovery = orjson.dumps(smart_configuration(config))
@@ -119,7 +122,9 @@ def render_error(error: FhirError) -> Response:
     return Response(body, status=error.status, headers=headers, content_type="application/json")
 
 
-def _answered(server: AuthorizationServer, endpoint: Callable[[], Response]) -> Response:
+def _answered(server: AuthorizationServer, places: Semaphore, endpoint: Callable[[], Response]) -> Response:
+    if not places.acquire(blocking=False):
+        return render_error(Unavailable("Too many at once.", headers={"Retry-After": "1"}))
     try:
         try:
             _check_form()
@@ -128,6 +133,8 @@ def _answered(server: AuthorizationServer, endpoint: Callable[[], Response]) -> 
             response = server.handle_error_response(None, error)
     except Unavailable as error:  # the audit cannot be written: no token, and no reason either
         response = render_error(error)
+    finally:
+        places.release()
     response.headers["Cache-Control"] = "no-store"
     return response
 

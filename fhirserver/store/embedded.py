@@ -277,6 +277,7 @@ class EmbeddedMongo:
             *("--networkMessageCompressors", "disabled"),
             "--noscripting",
             "--quiet",
+            *("--slowms", "3600000"),  # the log of slow queries would hold identifiers of patients
             *(f"--setParameter={name}={value}" for name, value in parameters.items()),
         ]
 

@@ -402,7 +402,17 @@ def test_a_search_that_names_nobody_concerns_nobody(query: str) -> None:
 def test_a_search_that_names_very_many_patients_is_bounded() -> None:
     query = "patient=" + ",".join(f"p{number}" for number in range(500))
 
-    assert len(audit.search_events(access(), "ImagingStudy", query, [])) == 50
+    assert len(audit.search_events(access(), "ImagingStudy", query, [])) == 50 + 1
+
+
+def test_a_search_that_concerns_several_patients_tells_none_of_them_the_others() -> None:
+    events = audit.search_events(access(), "ImagingStudy", "patient=p1,p2", [])
+    told = {event.document["facts"]["subjects"][0]["patient"]: event.body for event in events[:-1]}
+    whole = base64.b64encode(b"ImagingStudy?patient=p1,p2")
+    assert set(told) == {"Patient/p1", "Patient/p2"}
+    assert not any(whole in body for body in told.values())
+    assert whole in events[-1].body
+    assert events[-1].document["facts"]["subjects"] == []
 
 
 def test_a_search_tells_what_was_asked_and_not_what_was_found() -> None:
