@@ -5,14 +5,16 @@ One event for each request, study and patient, however many instances or frames 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, Literal
 
 from fhirserver.access import Access
 from fhirserver.audit import codes, parts
 from fhirserver.audit.caller import Caller, Moment
 from fhirserver.audit.event import Event, event
-from fhirserver.audit.parts import Shape, frozen
+from fhirserver.audit.parts import Part, Shape, Template, frozen
 
 Trigger = Literal["retrieve", "metadata", "store", "query"]
 
@@ -22,6 +24,10 @@ _TRIGGERS: Final[Mapping[Trigger, tuple[Mapping[str, str], parts.Action, parts.R
     "store": (codes.INSTANCES_TRANSFERRED, "C", "create"),
     "query": (codes.DICOM_QUERY, "E", "query"),
 }
+
+# What a template can be filled with. The UID of an address may be any text, which is then extracted as it stands.
+_UID = re.compile(r"[0-9.]{1,64}")
+_BLANK_UID, _BLANK_ID = "9999.00.blank", "00000000-blank-id"
 
 
 def dicom_events(
@@ -51,8 +57,7 @@ def dicom_events(
     )
     entities = []
     if study_instance_uid is not None:
-        details = (("instances", str(instances)),) if instances is not None else ()
-        entities.append(parts.study(study_instance_uid, study, details))
+        entities.append(_study(study_instance_uid, study, instances))
     if query is not None:
         entities.append(parts.query(query, query.partition("?")[0]))
     entities.append(parts.request(access.request_id))
@@ -64,3 +69,22 @@ def dicom_events(
         )
         for patient in concerned
     ]
+
+
+def _study(uid: str, reference: str | None, instances: int | None) -> Part:
+    """The study's entity; all that differs between those of one count are its UID and its id."""
+    if not _UID.fullmatch(uid):
+        return parts.study(uid, reference, _details(instances))
+    if reference is None:
+        return _study_template(None, instances).filled(uid, "")
+    type_, _, id_ = reference.partition("/")
+    return _study_template(f"{type_}/{_BLANK_ID}", instances).filled(uid, id_)
+
+
+@lru_cache(maxsize=1_024)
+def _study_template(reference: str | None, instances: int | None) -> Template:
+    return Template(parts.study(_BLANK_UID, reference, _details(instances)), (_BLANK_UID, _BLANK_ID))
+
+
+def _details(instances: int | None) -> Sequence[tuple[str, str]]:
+    return () if instances is None else (("instances", str(instances)),)

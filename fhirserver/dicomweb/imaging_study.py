@@ -59,7 +59,7 @@ def identifier_of(study_instance_uid: str) -> str:
 
 def id_of(study_instance_uid: str) -> str:
     """The id of a study that no client has announced: the same for everybody who sends a part of it."""
-    return hashlib.sha256(f"urn:oid:{study_instance_uid}".encode("ascii")).hexdigest()[:32]
+    return hashlib.sha256(f"urn:oid:{study_instance_uid}".encode()).hexdigest()[:32]
 
 
 def imaging_study(

@@ -282,7 +282,9 @@ def _meets(present: Any, operation: str, value: Any) -> bool:
 
 def returned(level: Level, query: DicomQuery) -> frozenset[str]:
     """The tags of an answer's attributes at one level; all that are kept where everything is asked for."""
-    wanted = {tag(keyword) for keyword in RETURNED[level]} | query.included
-    if query.everything:
-        wanted |= {tag(keyword) for keyword in OFFERED[level]}
-    return frozenset(wanted)
+    wanted = _RETURNED[level] | query.included
+    return wanted | _OFFERED[level] if query.everything else wanted
+
+
+_RETURNED = {level: frozenset(map(tag, keywords)) for level, keywords in RETURNED.items()}
+_OFFERED = {level: frozenset(map(tag, keywords)) for level, keywords in OFFERED.items()}

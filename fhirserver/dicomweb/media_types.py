@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
 
 from fhirserver.errors import NotAcceptable
 
@@ -15,6 +17,9 @@ DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
 OCTETS = "application/octet-stream"
 MULTIPART = "multipart/related"
+
+# A client sends the same few headers over and over; one of more characters than this is parsed each time.
+_KEPT: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +56,17 @@ def parse(text: str) -> MediaType:
     return MediaType(name.strip().lower(), parameters, quality)
 
 
-def accepted(header: str | None) -> list[MediaType]:
+def accepted(header: str | None) -> Sequence[MediaType]:
     """The media types of an Accept header (or query parameter), best first; everything where there is none."""
-    types = [parse(item) for item in _split(header or "*/*", ",") if item.strip()]
+    text = header or "*/*"
+    return _ranked(text) if len(text) <= _KEPT else _ranked.__wrapped__(text)
+
+
+@lru_cache(maxsize=256)
+def _ranked(text: str) -> tuple[MediaType, ...]:
+    types = [parse(item) for item in _split(text, ",") if item.strip()]
     wanted = [item for item in types if item.quality > 0]
-    return sorted(wanted, key=lambda item: -item.quality)
+    return tuple(sorted(wanted, key=lambda item: -item.quality))
 
 
 def json_accepted(header: str | None) -> str:

@@ -17,6 +17,7 @@ from fhirserver.dicomweb.attributes import Level, tag
 from fhirserver.dicomweb.dicom_json import element
 from fhirserver.dicomweb.imaging_study import id_of, identifier_of
 from fhirserver.dicomweb.matching import DicomQuery, Filter, below, holds, returned
+from fhirserver.search import expression as e
 from fhirserver.search.parse import parse
 from fhirserver.store import instances
 from fhirserver.store.database import Database
@@ -114,22 +115,30 @@ class Search:
     def _candidates(self, limit: int, offset: int) -> list[Row]:
         """Readable studies that meet the filters of their level, and could have a series and an instance that does."""
         if (pairs := self._named()) is not None:
-            rows = {row.id: row for row in self._find(pairs) + self._by_id() if row.dicom is not None}
-            matching = [row for row in rows.values() if holds(self._filters, _carried(row))]
+            found = self._store.find("ImagingStudy", self._either(pairs, self._ids()), limit=2 * _NAMED)
+            matching = [row for row in found if row.dicom is not None and holds(self._filters, row.dicom)]
             matching.sort(key=lambda row: (_carried(row)["StudyDate"], row.id), reverse=True)
             return matching[offset : offset + limit]
         filters = [*below("dicom", self._filters), *below("dicom.series", self._series)]
         filters += [("dicom.SOPClassesInStudy", operation, value) for _, operation, value in self._classes()]
         return self._store.find_studies(filters, limit=limit, offset=offset)
 
-    def _find(self, pairs: Sequence[tuple[str, str]]) -> list[Row]:
-        query = parse(SUPPORTED["ImagingStudy"], pairs, handling="strict", zone=self._zone, supported=SUPPORTED)
-        return self._store.find("ImagingStudy", query.expression, limit=_NAMED)
+    def _either(self, pairs: Sequence[tuple[str, str]], ids: Sequence[tuple[str, str]]) -> e.Expression:
+        """What meets `pairs`, or has one of `ids`, in one query."""
+        expressions = [self._parsed(each) for each in (pairs, ids) if each]
+        if len(expressions) == 1:
+            return expressions[0]
+        # Alternatives on one level are one look into the index.
+        return e.Any(tuple(part for one in expressions for part in (one.parts if isinstance(one, e.Any) else (one,))))
 
-    def _by_id(self) -> list[Row]:
+    def _parsed(self, pairs: Sequence[tuple[str, str]]) -> e.Expression:
+        kind = SUPPORTED["ImagingStudy"]
+        return parse(kind, pairs, handling="strict", zone=self._zone, supported=SUPPORTED).expression
+
+    def _ids(self) -> list[tuple[str, str]]:
         """The studies named by the ids that they have here: a client may have changed their identifiers."""
         named = [value for path, operation, value in self._filters if path == "StudyInstanceUID" and operation == "eq"]
-        return self._find([("_id", ",".join(id_of(uid) for uid in named))]) if named else []
+        return [("_id", ",".join(id_of(uid) for uid in named))] if named else []
 
     def _classes(self) -> list[Filter]:
         return [one for one in self._query.instance if one[0] == "SOPClassUID"]

@@ -256,3 +256,9 @@ def test_an_unknown_address_is_told_as_text(doctor: Caller):
     response = doctor.get("/nothing")
     assert response.status_code == 404
     assert response.content_type.startswith("text/plain")
+
+
+@pytest.mark.parametrize("study", ["é", 'a"b', "1.2,1.3"])
+def test_an_address_that_names_a_study_by_no_uid_finds_nothing(doctor: Caller, study: str):
+    response = doctor.get(f"/studies/{study}/series")
+    assert (response.status_code, response.json) == (200, [])
