@@ -9,12 +9,13 @@ the documents of an array. Semantics follow MongoDB's, so that a store can trans
 - `Some` needs an element that satisfies the whole condition; `Every` needs an element and no exception.
 
 `NOW` stands for the instant of the request. Conditions are built and compiled once with it, and `bind` puts the
-instant in.
+instant in. `assume` leaves out what is known of every document that will be asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -353,6 +354,32 @@ def _new_binder(
             return lambda _bound: condition
 
 
+Known = Mapping[str, "Scalar | Known"]
+"""What is known of a document: values by path; for an array of documents, what is known of each of them."""
+
+
+def assume(condition: Condition, known: Known) -> Condition:
+    """Return a simpler condition that holds for the same documents among those of which `known` is true."""
+    return simplify(_assumed(condition, known))
+
+
+def _assumed(condition: Condition, known: Known) -> Condition:
+    match condition:
+        case AllOf(conditions) | AnyOf(conditions):
+            return type(condition)(*(_assumed(each, known) for each in conditions))
+        case Not(inner):
+            return Not(_assumed(inner, known))
+        case Some(path, inner) | Every(path, inner):
+            within = known.get(path)
+            return type(condition)(path, _assumed(inner, within)) if isinstance(within, Mapping) else condition
+        case Everything() | Nothing():
+            return condition
+        case _ if condition.path in known and not _speaks_of_now(condition):
+            return Everything() if evaluate(condition, known) else Nothing()
+        case _:
+            return condition
+
+
 def _speaks_of_now(condition: Condition) -> bool:
     match condition:
         case AllOf(conditions) | AnyOf(conditions):
@@ -417,8 +444,7 @@ def _joined(join: _Join, other: _Join, conditions: Iterable[Condition]) -> Condi
         if part != neutral:
             parts.update(dict.fromkeys(part.conditions if isinstance(part, join) else (part,)))
     kept = _needed(join, list(parts))
-    if join is AnyOf:
-        kept = _needed(join, _merged(kept))
+    kept = _gathered(kept) if join is AllOf else _needed(join, _merged(kept))
     if not kept:
         return neutral
     return kept[0] if len(kept) == 1 else _factored(join, other, kept)
@@ -471,16 +497,49 @@ def _merged(parts: Iterable[Condition]) -> list[Condition]:
     return [*(part for part in parts if not isinstance(part, Some)), *merged]
 
 
+def _gathered(parts: Sequence[Condition]) -> list[Condition]:
+    """Ask several questions of one array together: none has A, and each has B, is each has B and not A.
+
+    What must not be is gathered the same way: not A and not B is not (A or B).
+    """
+    each_has: dict[str, list[Condition]] = {}
+    for part in parts:
+        if isinstance(part, Every):
+            each_has.setdefault(part.path, []).append(part.condition)
+    excluded: list[Condition] = []
+    for part in parts:
+        match part:
+            case Not(AnyOf(conditions)):
+                excluded += conditions
+            case Not(inner):
+                excluded.append(inner)
+    kept: list[Condition] = [part for part in parts if not isinstance(part, Every | Not)]
+    unplaced = []
+    for each in excluded:
+        if isinstance(each, Some) and each.path in each_has:
+            each_has[each.path].append(Not(each.condition))
+        else:
+            unplaced.append(each)
+    if unplaced:
+        kept.append(_negated(simplify(AnyOf(*unplaced))))
+    return [*kept, *(simplify(Every(path, AllOf(*inner))) for path, inner in each_has.items())]
+
+
 def _factored(join: _Join, other: _Join, parts: list[Condition]) -> Condition:
-    """Write what every part shares only once: `(A and B) or (A and C)` is `A and (B or C)`."""
-    members = [part.conditions for part in parts if isinstance(part, other)]
-    if len(members) < len(parts):
+    """Write what several parts share only once: `(A and B) or (A and C) or D` is `(A and (B or C)) or D`."""
+    shared = _most_shared(part.conditions for part in parts if isinstance(part, other))
+    if shared is None:
         return join(*parts)
-    shared = [each for each in members[0] if all(each in rest for rest in members[1:])]
-    if not shared:
-        return join(*parts)
-    rests = [other(*(each for each in own if each not in shared)) for own in members]
-    return simplify(other(*shared, join(*rests)))
+    holding = [part.conditions for part in parts if isinstance(part, other) and shared in part.conditions]
+    apart = [part for part in parts if not (isinstance(part, other) and shared in part.conditions)]
+    rests = [other(*(each for each in own if each != shared)) for own in holding]
+    return simplify(join(*apart, other(shared, join(*rests))))
+
+
+def _most_shared(groups: Iterable[Iterable[Condition]]) -> Condition | None:
+    """Return the condition that most of the groups have, the first of equals; None where none is in two."""
+    counts = Counter(each for group in groups for each in group)
+    return next((each for each, count in counts.most_common(1) if count > 1), None)
 
 
 def describe(condition: Condition) -> str:

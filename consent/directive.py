@@ -141,21 +141,33 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def rulings(directive: Directive, facts: Mapping[str, Any]) -> list[Ruling]:
     """Return what the directive says of the resource with these facts; nothing if it does not speak of it.
 
-    A nested provision that matches beats its parent, and among siblings a deny beats a permit. As actor, purpose,
-    action and instant are known only at the request, what beats a ruling is written into it as `unless`.
+    A nested provision that matches beats its parent, and among siblings a deny beats a permit. As actor, purpose and
+    instant are known only at the request, the permits that beat a deny are written into it as `unless`. A deny that
+    beats a permit needs no such note: it is a ruling itself, and every deny beats every permit (`rules.consent_deny`).
+    Everything decided under a Consent is the Consent action "access", so provisions of other actions say nothing here.
     """
     speaking = [each for each in directive.children if counts(each, facts)]
     permits = [each for each in speaking if each.effect == "permit" and _is_addressed(each, directive.family)]
     denies = [each for each in speaking if each.effect == "deny"]
-    found = [_ruling(directive, each, ()) for each in denies]
-    found += [_ruling(directive, each, denies) for each in permits]
+    found = [_ruling(directive, each, ()) for each in (*denies, *permits) if _is_heard(each, directive.family)]
     root = directive.root
-    if root and counts(root, facts):
+    if root and counts(root, facts) and _is_heard(root, directive.family):
         if root.effect == "deny":
-            found.append(_ruling(directive, root, permits))
+            found.append(_ruling(directive, root, [each for each in permits if _is_of_access(each)]))
         elif _is_addressed(root, directive.family):
-            found.append(_ruling(directive, root, denies))
-    return [each for each in found if each["keys"] and each["purposes"] and each["actions"]]
+            found.append(_ruling(directive, root, ()))
+    return found
+
+
+def _is_heard(provision: Provision, family: Family) -> bool:
+    """Say whether the provision can reach anybody; a deny of an opposition hides, whatever actor or action it names."""
+    if family == "opposition" and provision.effect == "deny":
+        return True
+    return bool(provision.keys and provision.purposes) and _is_of_access(provision)
+
+
+def _is_of_access(provision: Provision) -> bool:
+    return "*" in provision.actions or "access" in provision.actions
 
 
 def _is_addressed(permit: Provision, family: Family) -> bool:
@@ -164,12 +176,12 @@ def _is_addressed(permit: Provision, family: Family) -> bool:
 
 
 def _ruling(directive: Directive, provision: Provision, beaten_by: Iterable[Provision]) -> Ruling:
+    """Write one provision down; of another action than access, as an opposition may be, it is addressed to nobody."""
     return {
         "effect": provision.effect,
         "family": directive.family,
-        "keys": list(provision.keys),
+        "keys": list(provision.keys) if _is_of_access(provision) else [],
         "purposes": list(provision.purposes),
-        "actions": list(provision.actions),
         "from": provision.window.start,
         "until": provision.window.until,
         "source": directive.source,
@@ -181,7 +193,6 @@ def _exception(provision: Provision) -> Exception_:
     return {
         "keys": list(provision.keys),
         "purposes": list(provision.purposes),
-        "actions": list(provision.actions),
         "from": provision.window.start,
         "until": provision.window.until,
     }

@@ -27,9 +27,9 @@ Relation = TypedDict(
 
 Exception_ = TypedDict(
     "Exception_",
-    {"keys": list[str], "purposes": list[str], "actions": list[str], "from": datetime, "until": datetime},
+    {"keys": list[str], "purposes": list[str], "from": datetime, "until": datetime},
 )
-"""Whom a ruling does not reach, because a nested provision of the same Consent says otherwise."""
+"""Whom a deny does not reach, because a nested provision of the same Consent permits."""
 
 Ruling = TypedDict(
     "Ruling",
@@ -38,14 +38,13 @@ Ruling = TypedDict(
         "family": Family,
         "keys": list[str],
         "purposes": list[str],
-        "actions": list[str],
         "from": datetime,
         "until": datetime,
         "source": str,
         "unless": list[Exception_],
     },
 )
-"""What one provision of a Consent says of one resource."""
+"""What one provision of a Consent says of access to one resource."""
 
 Membership = TypedDict(
     "Membership",

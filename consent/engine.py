@@ -10,16 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from itertools import combinations
 from typing import Any
 
-from consent import bans, near_misses, scopes
+from consent import bans, scopes
 from consent.condition import (
     AllOf,
     AnyOf,
     Condition,
     Every,
-    Everything,
     Not,
     Nothing,
     Predicate,
@@ -29,6 +27,7 @@ from consent.condition import (
     simplify,
 )
 from consent.decision import SENTENCES, Decision, Reason
+from consent.near_misses import near_misses
 from consent.policy import DEFAULT, Policy
 from consent.request import Actor, Request
 from consent.rules import RULES, Rule
@@ -46,12 +45,14 @@ class Permission:
     `template` is the condition with NOW in the place of the instant. It is the same object at every request of the same
     actor for the same purpose, so a store may keep what it compiled of it. `audience` holds the keys of which a
     permitted row shares at least one with its own audience (`facts.audience`). `rules` names the rules that may speak.
+    `resource_type` is the type that was asked of, where a store may look up what else is true of all its resources.
     """
 
     template: Condition
     instant: datetime
     audience: frozenset[str]
     rules: tuple[str, ...]
+    resource_type: str = ""
 
     @property
     def condition(self) -> Condition:
@@ -119,8 +120,8 @@ def permitted(actor: Actor, request: Request, resource_type: str, *, policy: Pol
     """
     plan = _plan(actor, request.interaction, request.purpose, resource_type, policy)
     if plan.refusals:
-        return Permission(Nothing(), request.now, frozenset(), ())
-    return Permission(plan.condition, request.now, plan.audience, plan.rules)
+        return Permission(Nothing(), request.now, frozenset(), (), resource_type)
+    return Permission(plan.condition, request.now, plan.audience, plan.rules, resource_type)
 
 
 # --------------------------------------------------------------------------------------------------- over one resource
@@ -147,9 +148,7 @@ class _Spoken:
 
     rule: Rule
     question: Question
-    guard: Condition
     condition: Condition
-    is_guarded: Predicate
     speaks: Predicate
     evidence: tuple[tuple[str, Predicate], ...]
 
@@ -182,8 +181,7 @@ class _Plan:
     resource_permits: tuple[_Spoken, ...]
     subject_denies: tuple[_Spoken, ...]
     subject_permits: tuple[_Spoken, ...]
-    subject_misses: tuple[tuple[str, Predicate], ...]
-    resource_misses: tuple[tuple[str, Predicate], ...]
+    misses: tuple[tuple[str, Predicate], ...]
 
     def decide(self, facts: Mapping[str, Any], now: datetime) -> Decision:
         """Decide in the order of the stages: denies of the resource, permits of the resource, then each patient."""
@@ -197,7 +195,6 @@ class _Plan:
 
     def _decide_subjects(self, facts: Mapping[str, Any], now: datetime) -> Decision:
         """Permit only where every patient concerned permits; the first who does not gives the code."""
-        able = [each for each in self.subject_permits if each.is_guarded(facts, now)]
         refusals: list[Reason] = []
         permits: list[Reason] = []
         for subject in facts["subjects"]:
@@ -205,19 +202,16 @@ class _Plan:
             if denies:
                 refusals += denies
                 continue
-            found = [each.reason(subject, now) for each in able if each.speaks(subject, now)]
+            found = [each.reason(subject, now) for each in self.subject_permits if each.speaks(subject, now)]
             permits += found
             if not found:
-                refusals.append(Reason(self._miss(facts, subject, now), "default-deny", subject["patient"]))
+                refusals.append(Reason(self._miss(subject, now), "default-deny", subject["patient"]))
         if refusals:
             return _absent(refusals, now)
         return _permit(permits, now) if permits else _absent([Reason("no-relationship", "default-deny")], now)
 
-    def _miss(self, facts: Mapping[str, Any], subject: Mapping[str, Any], now: datetime) -> str:
-        for code, test in self.resource_misses:
-            if test(facts, now):
-                return code
-        for code, test in self.subject_misses:
+    def _miss(self, subject: Mapping[str, Any], now: datetime) -> str:
+        for code, test in self.misses:
             if test(subject, now):
                 return code
         return "no-relationship"
@@ -258,19 +252,8 @@ def _plan(actor: Actor, interaction: str, purpose: str, resource_type: str, poli
         resource_permits=resource_permits,
         subject_denies=subject_denies,
         subject_permits=subject_permits,
-        subject_misses=tuple(
-            (code, prepare(simplify(each), made)) for code, each in near_misses.over_subject(question)
-        ),
-        resource_misses=tuple(
-            (code, prepare(simplify(each), made)) for code, each in near_misses.over_resource(question)
-        ),
+        misses=tuple((code, prepare(simplify(each), made)) for code, each in near_misses(question)),
     )
-
-
-def _prepared(
-    misses: Sequence[tuple[str, Condition]], made: dict[Condition, Predicate]
-) -> tuple[tuple[str, Predicate], ...]:
-    return tuple((code, prepare(simplify(each), made)) for code, each in misses)
 
 
 def _token_refusals(question: Question, permits: tuple[_Spoken, ...]) -> tuple[str, ...]:
@@ -288,19 +271,9 @@ def _token_refusals(question: Question, permits: tuple[_Spoken, ...]) -> tuple[s
 
 def _speaking(question: Question, made: dict[Condition, Predicate]) -> Iterator[_Spoken]:
     for rule in RULES:
-        guard = simplify(rule.guard(question))
         condition = simplify(rule.condition(question))
-        if Nothing() in {guard, condition}:
-            continue
-        yield _Spoken(
-            rule,
-            question,
-            guard,
-            condition,
-            prepare(guard, made),
-            prepare(condition, made),
-            _collectors(condition, made),
-        )
+        if condition != Nothing():
+            yield _Spoken(rule, question, condition, prepare(condition, made), _collectors(condition, made))
 
 
 def _collectors(condition: Condition, made: dict[Condition, Predicate]) -> tuple[tuple[str, Predicate], ...]:
@@ -338,45 +311,14 @@ def _whole(
     subject_permits: Sequence[_Spoken],
 ) -> Condition:
     """Combine: no deny of the resource, and a permit of the resource or the agreement of every patient concerned."""
-    denied = Some("subjects", AnyOf(*(each.condition for each in subject_denies)))
-    agreed = [
-        AllOf(*guards, Every("subjects", AnyOf(*(each.condition for each in able))))
-        for guards, able in _able(subject_permits)
-    ]
+    denied = AnyOf(*(each.condition for each in subject_denies))
+    agrees = AllOf(Not(denied), AnyOf(*(each.condition for each in subject_permits)))
     return simplify(
         AllOf(
             *(Not(each.condition) for each in resource_denies),
-            AnyOf(*(each.condition for each in resource_permits), AllOf(Not(denied), AnyOf(*agreed))),
+            AnyOf(*(each.condition for each in resource_permits), Every("subjects", agrees)),
         )
     )
-
-
-def _able(permits: Sequence[_Spoken]) -> Iterator[tuple[tuple[Condition, ...], list[_Spoken]]]:
-    """Yield every set of guards with the rules it makes able to speak.
-
-    A guard is over the resource and its rule over each patient, and several patients may permit by different rules.
-    So for each set of guards that may hold: they hold, and every patient permits by one of the rules so guarded. Sets
-    that a broader one covers are absorbed when the whole is simplified.
-    """
-    parts = {each.guard: _parts(each.guard) for each in permits}
-    seen: set[frozenset[Condition]] = set()
-    for size in range(1, len(parts) + 1):
-        for held in combinations(parts, size):
-            holding = frozenset[Condition]().union(*(parts[guard] for guard in held))
-            if holding not in seen:
-                seen.add(holding)
-                yield held, [each for each in permits if parts[each.guard] <= holding]
-
-
-def _parts(guard: Condition) -> frozenset[Condition]:
-    """Return the conditions that a guard asks for together."""
-    match guard:
-        case Everything():
-            return frozenset()
-        case AllOf(conditions):
-            return frozenset(conditions)
-        case _:
-            return frozenset({guard})
 
 
 def _audience(actor: Actor) -> frozenset[str]:

@@ -53,12 +53,20 @@ _HANDLING_CODES = frozenset({
 
 
 class Subject(TypedDict):
-    """What concerns one patient of the resource."""
+    """What concerns one patient of the resource.
+
+    `kind`, `authors` and `family` are those of the resource, said again here because a rule that every patient must
+    permit by looks at one subject alone. `ordinary`: the implicit policy covers the labels.
+    """
 
     patient: str
+    kind: Kind
+    authors: list[str]
+    ordinary: bool
     relations: list[Relation]
     rulings: list[Ruling]
     base: list[Base]
+    family: NotRequired[str | None]
 
 
 class Facts(TypedDict):
@@ -125,7 +133,7 @@ def security_facts(labels: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def materialise(
     static: Mapping[str, Any],
     accesses: Sequence[PatientAccess],
-    policy: Policy = DEFAULT,  # noqa: ARG001 - the accesses were read under it, and callers hold the two together
+    policy: Policy = DEFAULT,
 ) -> dict[str, Any]:
     """Write the access of each patient concerned into a facts document.
 
@@ -135,13 +143,23 @@ def materialise(
     by_patient = {each["patient"]: PatientAccess(each["patient"]) for each in static.get("subjects", ())}
     by_patient.update((access.patient, access) for access in accesses)
     facts = dict(static)
-    facts["subjects"] = [_subject(facts, access) for access in by_patient.values()]
+    ordinary = is_ordinary(facts, policy)
+    facts["subjects"] = [_subject(facts, access, ordinary=ordinary) for access in by_patient.values()]
     return facts
 
 
-def _subject(static: Mapping[str, Any], access: PatientAccess) -> Subject:
-    return {
+def is_ordinary(static: Mapping[str, Any], policy: Policy = DEFAULT) -> bool:
+    """Say whether the implicit policy covers the labels: confidentiality up to its limit, and nothing sensitive."""
+    within: bool = static["confidentiality"] <= policy.implicit_confidentiality
+    return within and not static["sensitivities"]
+
+
+def _subject(static: Mapping[str, Any], access: PatientAccess, *, ordinary: bool) -> Subject:
+    subject: Subject = {
         "patient": access.patient,
+        "kind": static["kind"],
+        "authors": list(static["authors"]),
+        "ordinary": ordinary,
         "relations": list(access.relations),
         "rulings": [ruling for directive in access.directives for ruling in rulings(directive, static)],
         "base": [
@@ -150,6 +168,9 @@ def _subject(static: Mapping[str, Any], access: PatientAccess) -> Subject:
             if each.family == "base" and each.effect is not None and not each.window.is_empty
         ],
     }
+    if "family" in static:
+        subject["family"] = static["family"]
+    return subject
 
 
 def audience(facts: Mapping[str, Any]) -> list[str]:

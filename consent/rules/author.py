@@ -14,11 +14,7 @@ from consent.rules.terms import CARE_KINDS, base_permits
 def _condition(question: Question) -> Condition:
     if question.actor.kind != "professional" or not question.is_read:
         return Nothing()
-    return base_permits(question)
+    return AllOf(CARE_KINDS, In("authors", question.personal_names), base_permits(question))
 
 
-def _guard(question: Question) -> Condition:
-    return AllOf(CARE_KINDS, In("authors", question.personal_names))
-
-
-RULE = Rule("author", "permit", "subject", "permit-treating", _condition, guard=_guard)
+RULE = Rule("author", "permit", "subject", "permit-treating", _condition)

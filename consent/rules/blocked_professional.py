@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from consent.condition import Condition, In, Is, Nothing
 from consent.rules.rule import Question, Rule
-from consent.rules.terms import ruling
+from consent.rules.terms import denying
 
 
 def _condition(question: Question) -> Condition:
     """Speak on a restriction that names the person, or one of their roles; of a representative, the person."""
     if question.actor.kind not in {"professional", "representative"} or not question.is_read:
         return Nothing()
-    return ruling(
-        question, "deny", Is("family", "restriction"), In("keys", question.personal_names | {question.actor.reference})
-    )
+    in_person = In("keys", question.personal_names | {question.actor.reference})
+    return denying(question, in_person, Is("family", "restriction"))
 
 
 RULE = Rule("blocked-professional", "deny", "subject", "blocked-professional", _condition)

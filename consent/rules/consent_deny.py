@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from consent.condition import Condition, Nothing
 from consent.rules.rule import Question, Rule
-from consent.rules.terms import ruling
+from consent.rules.terms import denying
 
 
 def _condition(question: Question) -> Condition:
     if question.actor.kind != "professional" or not question.is_read:
         return Nothing()
-    return ruling(question, "deny")
+    return denying(question)
 
 
 RULE = Rule("consent-deny", "deny", "subject", "consent-deny", _condition)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from consent.condition import Condition, In, Is, Nothing
+from consent.condition import AllOf, Condition, In, Is, Nothing
 from consent.rules.rule import Question, Rule
-from consent.rules.terms import CARE_KINDS, ruling
+from consent.rules.terms import CARE_KINDS, permitting
 
 
 def _condition(question: Question) -> Condition:
     """Speak on a grant that names the actor: a grant to everybody opens nothing to strangers."""
     if question.actor.kind != "professional" or not question.is_read:
         return Nothing()
-    return ruling(question, "permit", Is("family", "grant"), In("keys", question.names))
+    return AllOf(CARE_KINDS, permitting(question, Is("family", "grant"), In("keys", question.names)))
 
 
-RULE = Rule("grant", "permit", "subject", "permit-grant", _condition, guard=lambda _question: CARE_KINDS)
+RULE = Rule("grant", "permit", "subject", "permit-grant", _condition)

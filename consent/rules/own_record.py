@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consent.condition import Condition, In, Nothing
+from consent.condition import AllOf, Condition, In, Nothing
 from consent.rules.rule import Question, Rule
 from consent.rules.terms import PERSONAL_KINDS
 
@@ -10,7 +10,7 @@ from consent.rules.terms import PERSONAL_KINDS
 def _condition(question: Question) -> Condition:
     if question.actor.kind != "patient" or not question.is_read:
         return Nothing()
-    return In("patient", question.actor.patients)
+    return AllOf(PERSONAL_KINDS, In("patient", question.actor.patients))
 
 
-RULE = Rule("own-record", "permit", "subject", "permit-self", _condition, guard=lambda _question: PERSONAL_KINDS)
+RULE = Rule("own-record", "permit", "subject", "permit-self", _condition)

@@ -10,17 +10,13 @@ from typing import Any
 
 from consent.condition import AllOf, Condition, Nothing
 from consent.rules.rule import Question, Rule
-from consent.rules.terms import CARE_KINDS, base_permits, labels_are_ordinary, related
+from consent.rules.terms import CARE_KINDS, ORDINARY, base_permits, related
 
 
 def _condition(question: Question) -> Condition:
     if question.actor.kind != "professional" or not question.is_read:
         return Nothing()
-    return AllOf(related(question), base_permits(question))
-
-
-def _guard(question: Question) -> Condition:
-    return AllOf(CARE_KINDS, labels_are_ordinary(question))
+    return AllOf(CARE_KINDS, ORDINARY, related(question), base_permits(question))
 
 
 def code_of(question: Question, relation: Mapping[str, Any]) -> str:
@@ -30,4 +26,4 @@ def code_of(question: Question, relation: Mapping[str, Any]) -> str:
     return "permit-organisation" if relation["key"] == question.actor.organization else "permit-declared"
 
 
-RULE = Rule("relation", "permit", "subject", "permit-declared", _condition, guard=_guard, code_of=code_of)
+RULE = Rule("relation", "permit", "subject", "permit-declared", _condition, code_of=code_of)

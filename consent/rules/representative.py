@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consent.condition import Condition, Nothing
+from consent.condition import AllOf, Condition, Nothing
 from consent.rules.rule import Question, Rule
 from consent.rules.terms import PERSONAL_KINDS, represents
 
@@ -10,9 +10,7 @@ from consent.rules.terms import PERSONAL_KINDS, represents
 def _condition(question: Question) -> Condition:
     if question.actor.kind != "representative" or not question.is_read:
         return Nothing()
-    return represents(question)
+    return AllOf(PERSONAL_KINDS, represents(question))
 
 
-RULE = Rule(
-    "representative", "permit", "subject", "permit-representative", _condition, guard=lambda _question: PERSONAL_KINDS
-)
+RULE = Rule("representative", "permit", "subject", "permit-representative", _condition)

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from consent.condition import AllOf, Condition, In, Is, Nothing
+from consent.condition import AllOf, Condition, Is, Nothing
 from consent.rules.rule import Question, Rule
-from consent.rules.terms import represents
+from consent.rules.terms import PERSONAL_CONSENT, represents
 
 
 def _condition(question: Question) -> Condition:
+    """Speak on what this representative gave: the authors of a Consent are its performers."""
     if question.actor.kind != "representative" or question.is_read or question.resource_type != "Consent":
         return Nothing()
-    return represents(question)
+    return AllOf(PERSONAL_CONSENT, Is("authors", question.actor.reference), represents(question))
 
 
-def _guard(question: Question) -> Condition:
-    """Return: a Consent of a personal family, given by this representative."""
-    return AllOf(
-        Is("kind", "consent"),
-        In("family", {"grant", "restriction"}),
-        Is("authors", question.actor.reference),
-    )
-
-
-RULE = Rule("represented-consent", "permit", "subject", "permit-representative", _condition, guard=_guard)
+RULE = Rule("represented-consent", "permit", "subject", "permit-representative", _condition)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from consent.condition import NOW, AllOf, AtMost, Condition, Everything, GreaterThan, In
+from consent.condition import NOW, AllOf, AtMost, Condition, GreaterThan, In
 from consent.policy import Policy
 from consent.request import READS, Actor
 
@@ -30,18 +30,13 @@ class Question:
     personal_names: frozenset[str] = field(init=False)
     """Those of them that mean the professional in person, whoever they act with: their own and their roles'."""
     addressed: Condition = field(init=False)
-    """The ruling at hand speaks of this actor and purpose, of access, and is in force.
-
-    Everything decided here under a Consent is reading, which is the Consent action "access".
-    """
+    """The ruling at hand speaks of this actor and purpose, and is in force."""
 
     def __post_init__(self) -> None:
         """Work out once what nearly every rule asks for."""
         names = self.actor.keys | {self.actor.reference}
         personal = frozenset(name for name in names if name.startswith(("Practitioner/", "PractitionerRole/")))
-        addressed = AllOf(
-            In("keys", names | {"*"}), In("purposes", {self.purpose, "*"}), In("actions", {"access", "*"}), IN_FORCE
-        )
+        addressed = AllOf(In("keys", names | {"*"}), In("purposes", {self.purpose, "*"}), IN_FORCE)
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "personal_names", personal)
         object.__setattr__(self, "addressed", addressed)
@@ -55,17 +50,13 @@ class Question:
 Asked = Callable[[Question], Condition]
 
 
-def _everything(_question: Question) -> Condition:
-    return Everything()
-
-
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule: when it speaks, of what, and under which code.
 
     `over` "resource": `condition` is over the facts document, and a permit needs nobody's agreement. `over` "subject":
-    `condition` is over each subject of the document, `guard` over the document itself; every patient concerned must
-    permit. `code_of` may choose a finer code from the relation or ruling that made the rule speak.
+    `condition` is over each subject of the document, and every patient concerned must permit. `code_of` may choose a
+    finer code from the relation or ruling that made the rule speak.
     """
 
     name: str
@@ -73,5 +64,4 @@ class Rule:
     over: Literal["resource", "subject"]
     code: str
     condition: Asked
-    guard: Asked = _everything
     code_of: Callable[[Question, Mapping[str, Any]], str] | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from consent.condition import (
     AllOf,
     AnyOf,
-    AtMost,
     Condition,
     Everything,
     In,
@@ -14,8 +13,10 @@ from consent.condition import (
     Nothing,
     Some,
 )
-from consent.documents import Effect
 from consent.rules.rule import IN_FORCE, Question
+
+ORDINARY = Is("ordinary", True)  # noqa: FBT003 - the value that is compared
+"""The implicit policy covers the labels."""
 
 CARE_KINDS = In("kind", {"clinical", "patient", "care-team"})
 """What professionals may read of a record."""
@@ -23,16 +24,22 @@ CARE_KINDS = In("kind", {"clinical", "patient", "care-team"})
 PERSONAL_KINDS = In("kind", {"clinical", "patient", "consent", "care-team", "audit"})
 """What the person concerned, and whoever represents them, may read of it."""
 
+PERSONAL_CONSENT = AllOf(Is("kind", "consent"), In("family", {"grant", "restriction"}))
+"""A Consent of a family that is the person's own to give."""
 
-def ruling(question: Question, effect: Effect, *narrower: Condition) -> Condition:
-    """Return: some ruling of this effect speaks of this actor, purpose and instant, and nothing in its Consent beats
-    it.
 
-    `narrower` limits which rulings count.
+def permitting(question: Question, *narrower: Condition) -> Condition:
+    """Return: some permit speaks of this actor, purpose and instant. `narrower` limits which permits count."""
+    return Some("rulings", AllOf(Is("effect", "permit"), *narrower, question.addressed))
+
+
+def denying(question: Question, *narrower: Condition) -> Condition:
+    """Return: some deny speaks of this actor, purpose and instant, and no permit nested in its Consent beats it.
+
+    `narrower` limits which denies count.
     """
-    return Some(
-        "rulings", AllOf(*narrower, Is("effect", effect), question.addressed, Not(Some("unless", question.addressed)))
-    )
+    excepted = Some("unless", question.addressed)
+    return Some("rulings", AllOf(*narrower, question.addressed, Is("effect", "deny"), Not(excepted)))
 
 
 def related(question: Question) -> Condition:
@@ -53,13 +60,8 @@ def base_permits(question: Question) -> Condition:
     covered = question.purpose in question.policy.implicit_purposes
     return AnyOf(
         AllOf(Everything() if covered else Nothing(), Not(Some("base", IN_FORCE))),
-        ruling(question, "permit", Is("family", "base")),
+        permitting(question, Is("family", "base")),
     )
-
-
-def labels_are_ordinary(question: Question) -> Condition:
-    """Return: the implicit policy covers the labels: confidentiality up to its limit, and nothing sensitive."""
-    return AllOf(AtMost("confidentiality", question.policy.implicit_confidentiality), Is("sensitivities", ()))
 
 
 def represents(question: Question) -> Condition:

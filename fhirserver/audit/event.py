@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from consent.facts import audience
+from consent.facts import PatientAccess, audience, materialise
 from fhirserver.audit import parts
 from fhirserver.audit.caller import Caller, Moment
 from fhirserver.audit.parts import Part, Shape
@@ -119,8 +119,7 @@ def _facts(identifier: str, shape: Shape, now: datetime, patient: str | None) ->
     (The compartment would add a patient who acted on another's record, and hide the event from the one concerned.) No
     relation is kept: events are never rewritten, so a relation here would outlive the authority it speaks of.
     """
-    subjects = [{"patient": patient, "relations": [], "rulings": [], "base": []}] if patient else []
-    return {
+    static = {
         "type": "AuditEvent",
         "id": identifier,
         "kind": "audit",
@@ -134,8 +133,8 @@ def _facts(identifier: str, shape: Shape, now: datetime, patient: str | None) ->
         "related": [],
         "performed": {"from": now, "until": now + _MILLISECOND},
         "class": ["AuditEvent", *(f"{system}|{code}" for system, code, _ in (shape.type, *shape.subtypes))],
-        "subjects": subjects,
     }
+    return materialise(static, [PatientAccess(patient)] if patient else [])
 
 
 def _joined(pieces: Sequence[Part]) -> tuple[list[str], list[dict[str, Any]], dict[str, list[Any]]]:

@@ -17,6 +17,7 @@ from consent import condition as c
 from consent.engine import Permission
 from fhirserver.search import expression as e
 from fhirserver.store.indexes import BY_DATE, BY_START, BY_UPDATE, BY_VALUE, selective_values
+from resources import SUPPORTED
 
 Filter = dict[str, Any]
 
@@ -34,20 +35,31 @@ _INSTANT_BYTES = bson.encode({"": _INSTANT})[6:14]
 
 # Templates of so many actors and types are kept encoded; each is some hundred bytes.
 _MOST_KEPT = 8_192
-_encoded: dict[int, tuple[c.Condition, bytes]] = {}
+_encoded: dict[tuple[int, str], tuple[c.Condition, bytes]] = {}
 
 
 def permission_filter(permission: Permission) -> RawBSONDocument:
-    """The filter of a permission at its instant. Each template is compiled and encoded once, then only dated."""
+    """The filter of a permission at its instant, for rows of its type.
+
+    Each template is compiled and encoded once for each type, then only dated.
+    """
     template = permission.template
-    kept = _encoded.get(id(template))
+    key = (id(template), permission.resource_type)
+    kept = _encoded.get(key)
     if kept is None or kept[0] is not template:
         if len(_encoded) >= _MOST_KEPT:
             _encoded.clear()
-        kept = (template, bson.encode(compile_condition(c.bind(template, _INSTANT))))
-        _encoded[id(template)] = kept
+        condition = c.bind(c.assume(template, _known(permission.resource_type)), _INSTANT)
+        kept = (template, bson.encode(compile_condition(condition)))
+        _encoded[key] = kept
     milliseconds = (permission.instant - _EPOCH) // timedelta(milliseconds=1)
     return RawBSONDocument(kept[1].replace(_INSTANT_BYTES, milliseconds.to_bytes(8, "little", signed=True)))
+
+
+def _known(type_: str) -> c.Known:
+    """What is true of the facts of every resource of a type. A Binary has the kind of the resource it hangs on."""
+    declaration = None if type_ == "Binary" else SUPPORTED.get(type_)
+    return {} if declaration is None else {"kind": declaration.kind, "subjects": {"kind": declaration.kind}}
 
 
 def compile_condition(condition: c.Condition) -> Filter:
@@ -70,14 +82,24 @@ def _condition(condition: c.Condition, prefix: str) -> Filter:
         case c.AnyOf(conditions):
             return {"$or": [_condition(one, prefix) for one in conditions]}
         case c.Not(inner):
-            return {"$nor": [_condition(inner, prefix)]}
+            return _negation(inner, prefix)
         case c.Some(path, inner):
             return {prefix + path: {"$elemMatch": _condition(inner, "")}}
         case c.Every(path, inner):
-            exception = {prefix + path: {"$elemMatch": {"$nor": [_condition(inner, "")]}}}
-            return {prefix + path + ".0": {"$exists": True}, "$nor": [exception]}
+            exception = {"$elemMatch": _negation(inner, "")}
+            return {prefix + path + ".0": {"$exists": True}, prefix + path: {"$not": exception}}
         case _:
             return _comparison(condition, prefix)
+
+
+def _negation(condition: c.Condition, prefix: str) -> Filter:
+    match condition:
+        case c.AnyOf(conditions) if conditions:
+            return {"$nor": [_condition(one, prefix) for one in conditions]}
+        case c.Some(path, inner):
+            return {prefix + path: {"$not": {"$elemMatch": _condition(inner, "")}}}
+        case _:
+            return {"$nor": [_condition(condition, prefix)]}
 
 
 def _comparison(condition: c.Condition, prefix: str) -> Filter:
@@ -103,10 +125,15 @@ def _comparison(condition: c.Condition, prefix: str) -> Filter:
 
 
 def _all(parts: list[Filter]) -> Filter:
-    kept = [part for part in parts if part]
-    if not kept:
-        return {}
-    return kept[0] if len(kept) == 1 else {"$and": kept}
+    """All of the parts in one document, whose keys MongoDB joins by "and"; a part whose key is taken stands apart."""
+    joined: Filter = {}
+    apart = []
+    for part in parts:
+        if joined.keys().isdisjoint(part):
+            joined |= part
+        else:
+            apart.append(part)
+    return {"$and": [joined, *apart]} if apart else joined
 
 
 def compile_expression(expression: e.Expression) -> Filter:

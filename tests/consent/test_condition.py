@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +26,7 @@ from consent.condition import (
     Not,
     Nothing,
     Some,
+    assume,
     bind,
     compiled,
     describe,
@@ -141,6 +143,17 @@ def test_values_that_cannot_be_compared_are_an_error_not_an_answer():
             AnyOf(AllOf(Is("a", 1), Is("b", 1)), AllOf(Is("a", 1), Is("c", 1))),
             AllOf(Is("a", 1), AnyOf(Is("b", 1), Is("c", 1))),
         ),
+        (
+            AnyOf(AllOf(Is("a", 1), Is("b", 1)), Is("d", 1), AllOf(Is("c", 1), Is("a", 1))),
+            AnyOf(Is("d", 1), AllOf(Is("a", 1), AnyOf(Is("b", 1), Is("c", 1)))),
+        ),
+        (AllOf(Not(Is("a", 1)), Not(Is("b", 1))), Not(AnyOf(Is("a", 1), Is("b", 1)))),
+        (
+            AllOf(Not(Some("a", Is("x", 1))), Not(Some("a", Is("y", 1)))),
+            Not(Some("a", AnyOf(Is("x", 1), Is("y", 1)))),
+        ),
+        (AllOf(Every("a", Is("x", 1)), Not(Some("a", Is("y", 1)))), Every("a", AllOf(Is("x", 1), Not(Is("y", 1))))),
+        (AllOf(Every("a", Is("x", 1)), Every("a", Is("y", 1))), Every("a", AllOf(Is("x", 1), Is("y", 1)))),
     ],
     ids=describe,
 )
@@ -156,6 +169,7 @@ def test_what_says_nothing_is_left_out(condition: Condition, simple: Condition):
         AllOf(In("a", {1, 2}), In("b", {1, 2, 3})),
         AllOf(In("a", {1, 2}), In("a", {2, 3})),
         AllOf(Some("a", Is("x", 1)), Some("a", Is("y", 1))),
+        AllOf(Not(Some("b", Is("x", 1))), Every("a", Is("x", 1))),
         AnyOf(Every("a", Is("x", 1)), Every("a", Is("y", 1))),
         AnyOf(Every("a", Is("x", 1)), Some("a", Is("x", 1))),
         AllOf(Some("a", Is("x", 1)), Some("b", Is("x", 1))),
@@ -184,6 +198,24 @@ def test_binding_replaces_now_everywhere_and_shares_the_rest():
     assert bound == AllOf(kept, Every("rows", AnyOf(LessThan("x", INSTANT), AtLeast("x", INSTANT))))
     assert isinstance(bound, AllOf)
     assert bound.conditions[0] is kept
+
+
+def test_what_is_known_of_every_document_is_not_asked_again():
+    condition = AllOf(In("kind", {"a", "b"}), Is("other", 1), Every("rows", AnyOf(Is("kind", "b"), Is("x", 1))))
+    assert assume(condition, {"kind": "a"}) == AllOf(Is("other", 1), Every("rows", AnyOf(Is("kind", "b"), Is("x", 1))))
+    assert assume(condition, {"rows": {"kind": "a"}}) == AllOf(
+        In("kind", {"a", "b"}), Is("other", 1), Every("rows", Is("x", 1))
+    )
+    assert assume(condition, {"kind": "c"}) == Nothing()
+
+
+def test_what_is_known_of_the_elements_of_an_array_does_not_say_that_it_has_any():
+    assert assume(Some("rows", Is("kind", "a")), {"rows": {"kind": "a"}}) == Some("rows", Everything())
+    assert assume(Every("rows", Is("kind", "a")), {"rows": {"kind": "a"}}) == Every("rows", Everything())
+
+
+def test_a_comparison_with_now_is_not_decided_by_what_is_known():
+    assert assume(AtMost("at", NOW), {"at": INSTANT}) == AtMost("at", NOW)
 
 
 leaves = st.one_of(
@@ -228,3 +260,27 @@ def test_simplifying_and_binding_do_not_change_the_meaning(condition: Condition,
     assert compiled(bind(condition, INSTANT))(document) == told
     assert prepare(simplify(condition))(document, INSTANT) == told
     assert evaluate(simplify(bind(condition, INSTANT)), document) == told
+
+
+def is_so(known: Mapping[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """Make what is known true of the document."""
+    return {
+        **document,
+        **{
+            path: [{**each, **value} for each in document[path]] if isinstance(value, Mapping) else value
+            for path, value in known.items()
+        },
+    }
+
+
+values = st.dictionaries(st.sampled_from("ab"), st.sampled_from([1, 2, None]), max_size=2)
+knowledge = st.builds(lambda outer, inner: {**outer, "rows": inner}, values, values)
+
+
+@settings(max_examples=300, deadline=None)
+@given(conditions, knowledge, documents)
+def test_an_assumption_does_not_change_the_meaning_where_it_is_true(
+    condition: Condition, known: dict[str, Any], document: dict[str, Any]
+):
+    so = is_so(known, document)
+    assert prepare(assume(condition, known))(so, INSTANT) == prepare(condition)(so, INSTANT)

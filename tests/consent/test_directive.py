@@ -28,7 +28,32 @@ def test_a_ruling_cites_the_version_of_the_consent_it_comes_from():
     (ruling,) = said_of(STUDY, deny="Practitioner/x")
     assert ruling["source"] == "Consent/c/_history/4"
     assert ruling["keys"] == ["Practitioner/x"]
-    assert (ruling["purposes"], ruling["actions"], ruling["unless"]) == (["*"], ["*"], [])
+    assert (ruling["purposes"], ruling["unless"]) == (["*"], [])
+
+
+def test_a_provision_of_another_action_than_access_says_nothing():
+    assert said_of(STUDY, deny="anybody", actions="disclose") == []
+    assert said_of(STUDY, policy="base", permit="anybody", actions="disclose") == []
+    assert said_of(STUDY, deny="anybody", actions=["disclose", "access"])
+
+
+def test_an_opposition_to_another_action_still_hides_and_is_addressed_to_nobody():
+    (ruling,) = said_of(STUDY, policy="opposition", deny="anybody", actions="disclose")
+    assert (ruling["effect"], ruling["family"], ruling["keys"]) == ("deny", "opposition", [])
+
+
+def test_a_permit_of_another_action_is_no_exception_from_a_deny():
+    (ruling,) = said_of(STUDY, deny="anybody", nested=[{"permit": "Practitioner/x", "actions": "disclose"}])
+    assert ruling["unless"] == []
+
+
+def test_a_deny_nested_in_a_permit_is_a_ruling_and_not_an_exception():
+    """Every deny beats every permit, so the permit need not repeat whom its own Consent keeps out."""
+    found = said_of(STUDY, policy="base", permit="anybody", nested=[{"deny": "Practitioner/x"}])
+    assert [(each["effect"], each["keys"], each["unless"]) for each in found] == [
+        ("deny", ["Practitioner/x"], []),
+        ("permit", ["*"], []),
+    ]
 
 
 @pytest.mark.parametrize("status", ["draft", "proposed", "rejected", "inactive", "entered-in-error"])

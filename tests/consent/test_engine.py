@@ -11,7 +11,7 @@ import pytest
 
 import consent
 from consent import Actor, Request, admit, audience, decide, parse_scopes, permitted, sentences
-from consent.condition import Nothing
+from consent.condition import Nothing, assume, describe
 from consent.decision import SENTENCES
 from consent.policy import DEFAULT, Policy
 from consent.rules import RULES
@@ -74,7 +74,8 @@ def test_a_grant_may_not_be_passed_on():
 
 
 def test_facts_that_cannot_be_evaluated_are_refused():
-    broken = {**held(TEAM), "confidentiality": "N"}
+    broken = held(TEAM)
+    broken["subjects"][0]["relations"][1]["until"] = "2026"
     decision = decide(doctor(), READ, broken)
     assert (decision.effect, decision.code, decision.status) == ("deny", "decision-error", "absent")
     assert decide(doctor(), READ, {"type": "ImagingStudy"}).effect == "deny"
@@ -147,8 +148,44 @@ def test_materialising_leaves_the_static_facts_as_they_were():
 
 def test_a_patient_without_access_in_the_record_keeps_a_subject_to_whom_nobody_is_related():
     document = consent.materialise({**record("a", {}, DEFAULT), "subjects": [{"patient": "Patient/z"}]}, [])
-    assert document["subjects"] == [{"patient": "Patient/z", "relations": [], "rulings": [], "base": []}]
+    said = {"patient": "Patient/z", "kind": "clinical", "authors": [], "ordinary": True}
+    assert document["subjects"] == [{**said, "relations": [], "rulings": [], "base": []}]
     assert not decide(doctor(), READ, document).is_permit
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_ordinary"), [([], True), (["N"], True), (["R"], False), (["PSY"], False), (["L", "PSY"], False)]
+)
+def test_each_subject_says_whether_the_implicit_policy_covers_the_labels(labels: list[str], is_ordinary: bool):
+    (subject,) = held(labels=labels)["subjects"]
+    assert subject["ordinary"] == is_ordinary
+
+
+def test_each_subject_says_what_kind_the_resource_is_and_who_made_it():
+    (subject,) = held(type="Consent", family="grant", authors=["Patient/p"])["subjects"]
+    assert (subject["kind"], subject["family"], subject["authors"]) == ("consent", "grant", ["Patient/p"])
+
+
+def test_several_patients_may_permit_by_different_rules_and_all_of_them_must():
+    """The doctor is declared for one patient, has a grant of the other, and a third has neither."""
+    grant = {"Consent": "g", "patient": "Patient/q", "policy": "grant", "permit": "Practitioner/d"}
+    both = held(TEAM, grant, patients=["Patient/p", "Patient/q"])
+    all_three = held(TEAM, grant, patients=["Patient/p", "Patient/q", "Patient/r"])
+    permission = permitted(doctor(), READ, "ImagingStudy")
+
+    assert [reason.code for reason in decide(doctor(), READ, both).reasons] == ["permit-declared", "permit-grant"]
+    assert permission.holds(both)
+    assert decide(doctor(), READ, all_three).code == "no-relationship"
+    assert not permission.holds(all_three)
+
+
+def test_a_permission_walks_the_patients_once():
+    """However many rules speak, the patients are asked together, so that a query stays small."""
+    kinds = {"kind": "clinical", "subjects": {"kind": "clinical"}}
+    words = describe(assume(permitted(doctor(), READ, "ImagingStudy").template, kinds))
+    assert words.count("of subjects") == 1
+    assert words.count("of rulings") == 4
+    assert words.count("of relations") == 1
 
 
 def test_every_code_has_a_sentence_in_both_languages():

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from consent import Actor, Request, parse_scopes, permitted
 from consent import condition as c
 from consent.engine import Permission
 from fhirserver.search import expression as e
@@ -152,3 +154,38 @@ def test_a_permission_is_encoded_once_and_dated_at_each_request(database: Databa
         permission = Permission(template, INSTANTS[number], frozenset(), ())
         matched = database.instances.find({"$and": [permission_filter(permission)]}, {"_id": 1}).to_list()
         assert [row["_id"] for row in matched] == [number]
+
+
+def doctors_filter(type_: str) -> bytes:
+    """The filter of a doctor with a role in a hospital."""
+    keys = frozenset({"Practitioner/d", "PractitionerRole/d-at-h", "Organization/h"})
+    doctor = Actor(
+        "professional", "Practitioner/d", organization="Organization/h", keys=keys, scopes=parse_scopes("user/*.rs")
+    )
+    return bytes(permission_filter(permitted(doctor, Request("search", "TREAT", INSTANTS[0]), type_)).raw)
+
+
+@pytest.mark.parametrize("type_", ["ImagingStudy", "Patient", "DiagnosticReport"])
+def test_the_filter_of_a_professional_stays_small(type_: str) -> None:
+    """MongoDB reads and plans it at every search."""
+    assert len(doctors_filter(type_)) <= 2_560
+
+
+def test_what_the_type_of_a_row_says_is_not_asked_of_it() -> None:
+    assert b"directory" not in doctors_filter("ImagingStudy")
+    assert b"subjects" not in doctors_filter("Practitioner")
+    assert len(doctors_filter("Consent")) < 50  # a professional reads no Consents
+
+
+def test_the_kind_of_a_binary_is_asked_since_it_is_that_of_another_resource() -> None:
+    assert b"directory" in doctors_filter("Binary")
+    assert b"clinical" in doctors_filter("Binary")
+
+
+def test_one_template_is_compiled_for_each_type_it_is_asked_for(database: Database) -> None:
+    template = c.Is("kind", "clinical")
+    database.instances.delete_many({})
+    database.instances.insert_one({"_id": 0, "facts": {"kind": "clinical"}})
+    for type_, expected in (("ImagingStudy", 1), ("Practitioner", 0), ("Binary", 1), ("ImagingStudy", 1)):
+        wanted = permission_filter(Permission(template, INSTANTS[0], frozenset(), (), type_))
+        assert len(database.instances.find({"$and": [wanted]}).to_list()) == expected
