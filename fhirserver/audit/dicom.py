@@ -64,17 +64,28 @@ def dicom_events(
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
     concerned: Sequence[str | None] = tuple(dict.fromkeys(patients)) or (None,)
     return [
-        event(
-            shape, caller, role, moment, (parts.patient(patient), *entities) if patient else entities, patient=patient
-        )
+        event(shape, caller, role, moment, (_patient(patient), *entities) if patient else entities, patient=patient)
         for patient in concerned
     ]
 
 
+# A viewer asks for the instances of one study one after the other, and each event names the same study and patient.
+
+
+@lru_cache(maxsize=1_024)
+def _patient(reference: str) -> Part:
+    return parts.patient(reference)
+
+
 def _study(uid: str, reference: str | None, instances: int | None) -> Part:
-    """The study's entity; all that differs between those of one count are its UID and its id."""
     if not _UID.fullmatch(uid):
         return parts.study(uid, reference, _details(instances))
+    return _filled_study(uid, reference, instances)
+
+
+@lru_cache(maxsize=1_024)
+def _filled_study(uid: str, reference: str | None, instances: int | None) -> Part:
+    """All that differs between the studies of one count are UID and id."""
     if reference is None:
         return _study_template(None, instances).filled(uid, "")
     type_, _, id_ = reference.partition("/")

@@ -145,29 +145,24 @@ def new_boundary() -> str:
     return secrets.token_hex(16)
 
 
-def write(boundary: str, items: Iterable[tuple[Mapping[str, str], Iterable[bytes]]]) -> Iterator[bytes]:
-    """The body whose parts are `items` (headers, chunks), chunk by chunk."""
-    lead = ""
-    for headers, chunks in items:
-        yield _opening(lead, boundary, headers)
+def head(headers: Mapping[str, str]) -> bytes:
+    """The headers of a part, with the empty line that ends them."""
+    return "".join([*(f"{name}: {value}\r\n" for name, value in headers.items()), "\r\n"]).encode("latin-1")
+
+
+def envelope(boundary: str, heads: Sequence[bytes]) -> list[bytes]:
+    """What stands before the content of each part, and after the last one."""
+    delimiter = f"--{boundary}".encode("ascii")
+    opening, closing = b"\r\n" + delimiter + b"\r\n", b"\r\n" + delimiter + b"--\r\n"
+    pieces = [opening + one for one in heads] + [closing]
+    pieces[0] = pieces[0].removeprefix(b"\r\n")  # the line break belongs to the content before it
+    return pieces
+
+
+def write(envelope: Sequence[bytes], contents: Iterable[Iterable[bytes]]) -> Iterator[bytes]:
+    """The body of these contents, chunk by chunk."""
+    *openings, closing = envelope
+    for opening, chunks in zip(openings, contents, strict=True):
+        yield opening
         yield from chunks
-        lead = "\r\n"
-    yield _closing(lead, boundary)
-
-
-def length(boundary: str, parts: Sequence[tuple[Mapping[str, str], int]]) -> int:
-    """The length of the body that `write` gives for parts of these headers and lengths."""
-    lead, total = "", 0
-    for headers, size in parts:
-        total += len(_opening(lead, boundary, headers)) + size
-        lead = "\r\n"
-    return total + len(_closing(lead, boundary))
-
-
-def _opening(lead: str, boundary: str, headers: Mapping[str, str]) -> bytes:
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"{lead}--{boundary}\r\n{lines}\r\n".encode("latin-1")
-
-
-def _closing(lead: str, boundary: str) -> bytes:
-    return f"{lead}--{boundary}--\r\n".encode("ascii")
+    yield closing

@@ -7,8 +7,9 @@ this prefix.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, request
@@ -26,8 +27,12 @@ from fhirserver.dicomweb.wado import Answer, Retrieve, frame_numbers
 from fhirserver.errors import BadRequest, FhirError, Forbidden, NotFound, NotSupported
 from fhirserver.store import documents
 from fhirserver.store.database import Database
+from fhirserver.store.instances import Directory
 from fhirserver.store.objects import Objects
 from fhirserver.store.resource_store import ResourceStore
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 _WARNING_AGENT = "fhirserver"
 
@@ -39,6 +44,7 @@ class Service:
     config: Config
     database: Database
     objects: Objects
+    directory: Directory
     zone: ZoneInfo
     authenticate: Callable[[], Access]
 
@@ -49,7 +55,7 @@ class Service:
 
 def blueprint(config: Config, database: Database, authenticate: Callable[[], Access]) -> Blueprint:
     """The Studies service under /dicomweb; `authenticate` gives the access of the request at hand, or raises."""
-    service = Service(config, database, Objects(config), ZoneInfo(config.zone), authenticate)
+    service = Service(config, database, Objects(config), Directory(database), ZoneInfo(config.zone), authenticate)
     routes = Blueprint("dicomweb", __name__, url_prefix="/dicomweb")
     _store_routes(routes, service)
     _search_routes(routes, service)
@@ -117,7 +123,7 @@ def _search_routes(routes: Blueprint, service: Service) -> None:
         patients = {patient for row in found.rows.values() for patient in row.patients}
         asked = f"{request.path}?{request.query_string.decode('latin-1')}"
         audit.flush(access, audit.dicom_events(access, "query", study, patients=sorted(patients), query=asked))
-        response = Response(dicom_json.joined(results), content_type=content_type)
+        response = _Whole([dicom_json.joined(results)], content_type=content_type)
         for text in (*query.warnings, *([_MORE] if more else [])):
             response.headers.add("Warning", _warning(text))
         return response
@@ -146,7 +152,7 @@ def _retrieve_routes(routes: Blueprint, service: Service) -> None:
     def retrieval(uid: str) -> Retrieve:
         access = service.authenticate()
         try:
-            return Retrieve(service.database, service.store(access), service.objects, access, service.zone, uid)
+            return Retrieve(service.directory, service.store(access), service.objects, access, service.zone, uid)
         except (Forbidden, NotFound):
             _tell_refusals(access)
             raise
@@ -163,7 +169,7 @@ def _retrieve_routes(routes: Blueprint, service: Service) -> None:
     def metadata(study: str, series: str | None = None, instance: str | None = None) -> Response:
         content_type = json_accepted(_accept())
         body = retrieval(study).metadata(service.config.dicomweb_base, series, instance)
-        return Response(body, content_type=content_type)
+        return _Whole(body, content_type=content_type)
 
     @routes.get(f"{study}{series}{instance}/frames/<numbers>")
     def frames(study: str, series: str, instance: str, numbers: str) -> Response:
@@ -175,8 +181,20 @@ def _retrieve_routes(routes: Blueprint, service: Service) -> None:
         return _answer(retrieval(study).bulk(_accept(), series, instance, path))
 
 
+class _Whole(Response):
+    """A response that hands a list body on as it is: the WSGI server sends a list at once, and asks for each piece of
+    anything else. Nothing is run when it is closed.
+    """
+
+    def get_app_iter(self, environ: WSGIEnvironment) -> Iterable[bytes]:
+        """The body of a GET that is a list; else as usual."""
+        if environ["REQUEST_METHOD"] == "GET" and isinstance(self.response, list) and not self._on_close:
+            return self.response
+        return super().get_app_iter(environ)
+
+
 def _answer(answer: Answer) -> Response:
-    response = Response(answer.body, content_type=answer.content_type)
+    response = _Whole(answer.body, content_type=answer.content_type)
     if answer.length is not None:
         response.content_length = answer.length
     return response

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 from fhirserver import audit
@@ -22,8 +23,8 @@ from fhirserver.dicomweb.imaging_study import id_of, identifier_of
 from fhirserver.dicomweb.media_types import DICOM, MULTIPART, OCTETS, MediaType, accepted, matches
 from fhirserver.errors import BadRequest, Gone, NotAcceptable, NotFound
 from fhirserver.search.parse import parse
-from fhirserver.store import instances
-from fhirserver.store.database import Database, Document
+from fhirserver.store.database import Document
+from fhirserver.store.instances import Directory, Place
 from fhirserver.store.objects import Objects
 from fhirserver.store.resource_store import ResourceStore
 from fhirserver.store.rows import Row
@@ -65,6 +66,10 @@ _ANNOUNCED: Final = 10
 _ABSENT: Final = "The study, series, instance or frame is not known."
 
 
+Part: TypeAlias = tuple[bytes, int]
+"""The head of a part of the answer, and the length of its content."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A body in chunks, its type, and its length where it is known."""
@@ -78,11 +83,17 @@ class Retrieve:
     """One retrieval of one caller, from one study."""
 
     def __init__(
-        self, database: Database, store: ResourceStore, objects: Objects, access: Access, zone: ZoneInfo, study: str
+        self,
+        directory: Directory,
+        store: ResourceStore,
+        objects: Objects,
+        access: Access,
+        zone: ZoneInfo,
+        study: str,
     ) -> None:
         """Find the study by its guarded ImagingStudy. Raises Forbidden, or NotFound where absent or refused."""
         access.admit("retrieve", "ImagingStudy")
-        self._database = database
+        self._directory = directory
         self._store = store
         self._objects = objects
         self._access = access
@@ -117,33 +128,33 @@ class Retrieve:
 
     def instances(self, accept: str | None, series: str | None = None, instance: str | None = None) -> Answer:
         """Whole instances as they were stored, in parts, or one by itself where that is asked for."""
-        rows = self._rows(series, instance, ("object", "size", "syntax"))
-        wanted = self._acceptable(accept, {row["syntax"] for row in rows}, single=instance is not None)
-        self._tell("retrieve", len(rows))
+        places = self._places(series, instance)
+        wanted = self._acceptable(accept, {place.syntax for place in places}, single=instance is not None)
+        self._tell("retrieve", len(places))
         if not wanted.is_multipart:
-            (row,) = rows
-            content_type = f"{DICOM}; transfer-syntax={row['syntax']}"
-            return Answer(content_type, self._content(row), row["size"])
-        parts = [(_headers(f"{DICOM}; transfer-syntax={row['syntax']}", row["size"]), row["size"]) for row in rows]
-        return self._in_parts(DICOM, parts, (self._content(row) for row in rows))
+            (place,) = places
+            content = self._objects.open(place.object)
+            return Answer(f"{DICOM}; transfer-syntax={place.syntax}", _body(content, place.size), place.size)
+        parts = [_head(f"{DICOM}; transfer-syntax={place.syntax}", place.size) for place in places]
+        return self._in_parts(DICOM, parts, (self._objects.open(place.object) for place in places))
 
     def frames(self, accept: str | None, series: str, instance: str, numbers: Sequence[int]) -> Answer:
         """Frames of one instance, in the order asked for."""
-        (row,) = self._rows(series, instance, ("object", "size", "syntax", "frames"))
-        if row["frames"] is None:
+        (place,) = self._places(series, instance)
+        if place.frames is None:
             raise NotFound(_ABSENT)
-        located = Frames.from_document(row["frames"])
+        located = Frames.from_document(place.frames)
         try:
             spans = [located.of(number) for number in numbers]
         except IndexError as error:
             raise NotFound(_ABSENT) from error
-        content_type, content, is_multipart = _frame_type(accept, row["syntax"], single=len(numbers) == 1)
+        content_type, content, is_multipart = _frame_type(accept, place.syntax, single=len(numbers) == 1)
         self._tell("retrieve", 1)
         lengths = [sum(length for _, length in frame) for frame in spans]
-        bodies = (self._spans(row["object"], frame, located.word) for frame in spans)
+        bodies = (self._spans(place.object, frame, located.word) for frame in spans)
         if not is_multipart:
-            return Answer(content_type, next(bodies), lengths[0])
-        return self._in_parts(content, [(_headers(content_type, one), one) for one in lengths], bodies)
+            return Answer(content_type, _body(next(bodies), lengths[0]), lengths[0])
+        return self._in_parts(content, [_head(content_type, length) for length in lengths], bodies)
 
     def bulk(self, accept: str | None, series: str, instance: str, path: str) -> Answer:
         """One long binary value, little endian, by the path that metadata name it by."""
@@ -157,15 +168,26 @@ class Retrieve:
         content = self._bulk_content(row, place)
         if not is_multipart:
             return Answer(OCTETS, content, place.length)
-        return self._in_parts(OCTETS, [(_headers(OCTETS, place.length), place.length)], iter([content]))
+        return self._in_parts(OCTETS, [_head(OCTETS, place.length)], iter([content]))
 
     # Steps
+
+    def _places(self, series: str | None, instance: str | None) -> list[Place]:
+        """Where the instances lie. Raises NotFound where there is none."""
+        if series is None or instance is None:
+            places = self._directory.series(self.row, series)
+        else:
+            place = self._directory.instance(self.row, series, instance)
+            places = [] if place is None else [place]
+        if not places:
+            raise NotFound(_ABSENT)
+        return places
 
     def _rows(self, series: str | None, instance: str | None, fields: Sequence[str]) -> list[Document]:
         match = {"series": series} if series else {}
         if instance:
             match["_id"] = instance
-        rows = list(instances.of_study(self._database, self.row, fields, match))
+        rows = list(self._directory.rows(self.row, fields, match))
         if not rows:
             raise NotFound(_ABSENT)
         return rows
@@ -200,9 +222,6 @@ class Retrieve:
         ]
         audit.flush(self._access, events)
 
-    def _content(self, row: Mapping[str, Any]) -> Iterable[bytes]:
-        return self._objects.open(row["object"])
-
     def _spans(self, key: str, spans: Sequence[tuple[int, int]], word: int) -> Iterator[bytes]:
         for offset, length in spans:
             if word == 1:
@@ -210,14 +229,11 @@ class Retrieve:
             else:
                 yield dicom_json.little_endian("OW", self._objects.read_range(key, offset, length))
 
-    def _in_parts(
-        self, content: str, parts: Sequence[tuple[Mapping[str, str], int]], bodies: Iterator[Iterable[bytes]]
-    ) -> Answer:
+    def _in_parts(self, content: str, parts: Sequence[Part], bodies: Iterator[Iterable[bytes]]) -> Answer:
         boundary = multipart.new_boundary()
-        length = multipart.length(boundary, parts)
-        body: Iterable[bytes] = multipart.write(boundary, ((headers, next(bodies)) for headers, _ in parts))
-        if length <= _SMALL:
-            body = [b"".join(body)]
+        envelope = multipart.envelope(boundary, [head for head, _ in parts])
+        length = sum(map(len, envelope)) + sum(size for _, size in parts)
+        body = _body(multipart.write(envelope, bodies), length)
         return Answer(f'{MULTIPART}; type="{content}"; boundary={boundary}', body, length)
 
     def _bulk_content(self, row: Mapping[str, Any], place: dicom_json.BulkPlace) -> Iterable[bytes]:
@@ -230,8 +246,14 @@ class Retrieve:
         return self._objects.open_range(row["object"], place.offset, place.length)
 
 
-def _headers(content_type: str, length: int) -> dict[str, str]:
-    return {"Content-Type": content_type, "Content-Length": str(length)}
+@lru_cache(maxsize=256)  # the instances of a series are mostly of one length
+def _head(content_type: str, length: int) -> Part:
+    return multipart.head({"Content-Type": content_type, "Content-Length": str(length)}), length
+
+
+def _body(chunks: Iterable[bytes], length: int) -> Iterable[bytes]:
+    """The chunks themselves, or a list of them all where they are few: the server sends a list in one piece."""
+    return list(chunks) if length <= _SMALL else chunks
 
 
 def _frame_type(accept: str | None, syntax: str, *, single: bool) -> tuple[str, str, bool]:

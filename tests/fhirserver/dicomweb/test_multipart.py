@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhirserver.dicomweb.multipart import HEADERS, boundary_of, new_boundary, parts, write
+from fhirserver.dicomweb.multipart import HEADERS, boundary_of, envelope, head, new_boundary, parts, write
 from fhirserver.errors import BadRequest, UnsupportedMediaType
 
 BODY = (
@@ -128,7 +128,9 @@ _CONTENT = st.lists(st.sampled_from([b"\r\n", b"--", b"--b", b"\r\n--", b"x", b"
 @given(st.lists(st.tuples(st.dictionaries(_NAMES, _VALUES, max_size=3), _CONTENT), max_size=5), st.integers(1, 60))
 def test_what_is_written_reads_back(items: list[tuple[dict[str, str], bytes]], size: int):
     boundary = new_boundary()
-    body = b"".join(write(boundary, [(headers, [content]) for headers, content in items]))
+    pieces = envelope(boundary, [head(headers) for headers, _ in items])
+    body = b"".join(write(pieces, [[content] for _, content in items]))
+    assert len(body) == sum(map(len, pieces)) + sum(len(content) for _, content in items)
     assert read(body, size, boundary.encode()) == items
 
 

@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 
 from fhirserver.dicomweb.multipart import boundary_of, parts
 from fhirserver.dicomweb.wado import _SMALL
+from fhirserver.store.objects import CHUNK
 from tests.fhirserver.dicomweb.conftest import Caller, Person, instance, written
 
 SOME = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -249,7 +250,48 @@ def test_a_large_study_is_streamed(his: Caller, doctor: Caller, patient: Person)
     assert sum(map(len, files)) > _SMALL
     his.store(*files)
     response = doctor.get(f"/studies/{uid}")
+    assert not isinstance(response.response, list)
     assert sorted(content for _, content in parts_of(response)) == sorted(files)
+
+
+def test_a_large_instance_is_streamed(his: Caller, doctor: Caller, patient: Person):
+    file = instance(patient, PixelData=bytes(_SMALL), Rows=1024, Columns=2048)
+    assert his.store(file).status_code == 200
+    for accept in (SOME, "application/dicom"):
+        response = doctor.get(address(file), Accept=accept)
+        chunks = list(response.iter_encoded())
+        assert max(map(len, chunks)) <= CHUNK < len(file)
+        assert file in b"".join(chunks)
+
+
+def test_the_head_of_an_instance_tells_its_length_and_sends_nothing(doctor: Caller, study: list[bytes]):
+    response = doctor.ask("HEAD", f"/dicomweb{address(study[0])}", Accept="application/dicom")
+    assert (response.status_code, response.content_length, response.data) == (200, len(study[0]), b"")
+
+
+def test_what_one_caller_views_stays_closed_to_another(doctor: Caller, stranger: Caller, study: list[bytes]):
+    for _ in range(3):
+        assert doctor.get(address(study[0]), Accept=SOME).status_code == 200
+    for level in ("instance", "series", "study"):
+        assert stranger.get(address(study[0], level), Accept=SOME).status_code == 404
+
+
+def test_an_instance_added_to_a_series_that_is_being_viewed_is_there(
+    his: Caller, doctor: Caller, patient: Person, study: list[bytes]
+):
+    for _ in range(3):
+        doctor.get(address(study[0]), Accept=SOME)
+    present = dcmread(io.BytesIO(study[0]), stop_before_pixels=True)
+    added = instance(
+        patient,
+        StudyInstanceUID=present.StudyInstanceUID,
+        SeriesInstanceUID=present.SeriesInstanceUID,
+        InstanceNumber=3,
+    )
+    assert doctor.get(address(added), Accept=SOME).status_code == 404
+    assert his.store(added).status_code == 200
+    assert doctor.get(address(added), Accept="application/dicom").data == added
+    assert len(parts_of(doctor.get(address(added, "series"), Accept=SOME))) == 3
 
 
 def test_every_stored_file_of_pydicoms_comes_back_as_it_was(his: Caller, doctor: Caller, patient: Person):
