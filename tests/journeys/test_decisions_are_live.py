@@ -26,7 +26,9 @@ def person(server: Any) -> Person:
         Exam(f"{run}-ct", CHEST_CT, "Scanner", 1, "kieffer", "Normal."),
         Exam(f"{run}-us", ULTRASOUND, "Échographie", 2, "kieffer", "Normal."),
     )
-    made = Person(f"live-{run}", "Ana", "Live", "female", "2015-06-01", "0" * 15, f"L-{run}", "sainte-odile")
+    made = Person(
+        f"live-{run}", "Ana", "Live", "female", "2015-06-01", f"{int(run, 16):015d}", f"L-{run}", "sainte-odile"
+    )
     made = Person(**{name: getattr(made, name) for name in made.__dataclass_fields__ if name != "exams"}, exams=exams)
     establishment = REGION.establishments["sainte-odile"]
     subject = f"Patient/{made.id}"

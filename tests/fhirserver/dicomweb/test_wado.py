@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
 from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
-from werkzeug.test import TestResponse
+from werkzeug.test import EnvironBuilder, TestResponse
 
 from fhirserver.dicomweb.multipart import boundary_of, parts
 from fhirserver.dicomweb.wado import _SMALL
@@ -249,19 +249,34 @@ def test_a_large_study_is_streamed(his: Caller, doctor: Caller, patient: Person)
     files = [instance(patient, StudyInstanceUID=uid, file="examples_overlay.dcm") for _ in range(16)]
     assert sum(map(len, files)) > _SMALL
     his.store(*files)
+    assert not isinstance(sent(doctor, f"/studies/{uid}", SOME), list)
     response = doctor.get(f"/studies/{uid}")
-    assert not isinstance(response.response, list)
     assert sorted(content for _, content in parts_of(response)) == sorted(files)
 
 
-def test_a_large_instance_is_streamed(his: Caller, doctor: Caller, patient: Person):
+def sent(caller: Caller, path: str, accept: str) -> Iterable[bytes]:
+    """The body as the application hands it to the WSGI server."""
+    headers = {"Authorization": f"Bearer {caller.token}", "Accept": accept}
+    environ = EnvironBuilder(f"/dicomweb{path}", headers=headers).get_environ()
+    return caller.http.application.wsgi_app(environ, lambda *_: None)
+
+
+@pytest.mark.parametrize("accept", [SOME, "application/dicom"])
+def test_a_large_instance_is_streamed(his: Caller, doctor: Caller, patient: Person, accept: str):
     file = instance(patient, PixelData=bytes(_SMALL), Rows=1024, Columns=2048)
     assert his.store(file).status_code == 200
-    for accept in (SOME, "application/dicom"):
-        response = doctor.get(address(file), Accept=accept)
-        chunks = list(response.iter_encoded())
-        assert max(map(len, chunks)) <= CHUNK < len(file)
-        assert file in b"".join(chunks)
+    body = sent(doctor, address(file), accept)
+    assert not isinstance(body, list)
+    chunks = list(body)
+    assert max(map(len, chunks)) <= CHUNK
+    assert file in b"".join(chunks)
+
+
+@pytest.mark.parametrize("accept", [SOME, "application/dicom"])
+def test_a_small_instance_is_handed_over_at_once(doctor: Caller, study: list[bytes], accept: str):
+    body = sent(doctor, address(study[0]), accept)
+    assert isinstance(body, list)
+    assert study[0] in body
 
 
 def test_the_head_of_an_instance_tells_its_length_and_sends_nothing(doctor: Caller, study: list[bytes]):

@@ -80,8 +80,9 @@ def record(region: Region) -> Region:
 def test_a_declared_doctor_reads_and_finds_the_study(record: Region) -> None:
     store = record.store(DOCTOR)
     assert store.read("ImagingStudy", "a").version == 1
-    assert [row.id for row in store.search(EVERY).rows] == ["a"]
-    assert store.count(EVERY) == 1
+    found = [row.id for row in store.search(EVERY).rows]
+    assert "a" in found
+    assert store.count(EVERY) == len(found)
 
 
 def test_a_stranger_finds_nothing_not_even_a_count(record: Region) -> None:
@@ -103,7 +104,8 @@ def test_a_refused_read_says_what_an_absent_one_says(record: Region) -> None:
 
 
 def test_the_patient_sees_their_own_study_and_no_one_elses(record: Region) -> None:
-    assert record.store("Patient/ada").count(EVERY) == 1
+    own = record.store("Patient/ada").search(EVERY).rows
+    assert {row.patients for row in own} == {("Patient/ada",)}
     assert record.store("Patient/bob").count(EVERY) == 0
 
 
@@ -115,14 +117,14 @@ def test_a_doctor_declared_later_sees_what_was_there_before(record: Region) -> N
     late = "Practitioner/late"
     assert record.store(late).count(EVERY) == 0
     record.put(team(member(late), id_="later"))
-    assert record.store(late).count(EVERY) == 1
+    assert record.store(late).read("ImagingStudy", "a").version == 1
 
 
 def test_a_participation_counts_within_its_period_only(record: Region) -> None:
     doctor = "Practitioner/visiting"
     record.put(team(member(doctor, period={"start": "2026-11-20", "end": "2026-11-24"}), id_="visit"))
     last_moment = datetime(2026, 11, 24, 22, 59, 59, tzinfo=UTC)
-    assert record.store(doctor, now=last_moment).count(EVERY) == 1
+    assert record.store(doctor, now=last_moment).count(EVERY) > 0
     assert record.store(doctor, now=last_moment + timedelta(seconds=1)).count(EVERY) == 0
 
 
@@ -130,13 +132,13 @@ def test_a_block_takes_effect_in_the_next_request_and_ends_with_its_withdrawal(r
     doctor = "Practitioner/blocked"
     record.put(team(member(doctor), id_="blocked-team"))
     store = record.store(doctor)
-    assert store.count(EVERY) == 1
+    assert store.count(EVERY) > 0
     record.put(consent("block", "restriction", blocking(doctor)))
     assert record.store(doctor).count(EVERY) == 0
     with pytest.raises(NotFound):
         record.store(doctor).read("ImagingStudy", "a")
     record.put(consent("block", "restriction", blocking(doctor), status="inactive"))
-    assert record.store(doctor).count(EVERY) == 1
+    assert record.store(doctor).count(EVERY) > 0
 
 
 def test_a_grant_of_one_study_opens_that_study_only(record: Region) -> None:
@@ -175,28 +177,33 @@ def test_who_performed_an_exam_treats_the_patient_for_ninety_days(record: Region
     assert [row.id for row in after.search(EVERY).rows] == ["performed"]
 
 
+def minor(record: Region, id_: str, birth_date: str) -> str:
+    """A child with a study and a mother, whose reference is returned."""
+    record.put({"resourceType": "Patient", "id": id_, "birthDate": birth_date})
+    record.put(study(f"of-{id_}", patient=f"Patient/{id_}"))
+    mother = {
+        "resourceType": "RelatedPerson",
+        "id": f"mother-of-{id_}",
+        "active": True,
+        "patient": {"reference": f"Patient/{id_}"},
+        "relationship": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "MTH"}]}],
+    }
+    record.put(mother)
+    return f"RelatedPerson/{mother['id']}"
+
+
 def test_a_parent_reads_until_the_child_comes_of_age(record: Region) -> None:
-    record.put({"resourceType": "Patient", "id": "child", "birthDate": "2008-11-25"})
-    record.put(study("of-child", patient="Patient/child"))
-    relationship = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "MTH"}]}]
-    record.put(
-        {
-            "resourceType": "RelatedPerson",
-            "id": "mother",
-            "active": True,
-            "patient": {"reference": "Patient/child"},
-            "relationship": relationship,
-        }
-    )
+    mother = minor(record, "child", "2008-11-25")
     majority = datetime(2026, 11, 24, 23, tzinfo=UTC)
-    assert record.store("RelatedPerson/mother", now=majority - timedelta(seconds=1)).count(EVERY) == 1
-    assert record.store("RelatedPerson/mother", now=majority).count(EVERY) == 0
+    assert record.store(mother, now=majority - timedelta(seconds=1)).count(EVERY) == 1
+    assert record.store(mother, now=majority).count(EVERY) == 0
 
 
 def test_a_corrected_birth_date_moves_the_end_of_authority(record: Region) -> None:
-    assert record.store("RelatedPerson/mother").count(EVERY) == 1
-    record.put({"resourceType": "Patient", "id": "child", "birthDate": "2000-01-01"})
-    assert record.store("RelatedPerson/mother").count(EVERY) == 0
+    mother = minor(record, "corrected", "2015-01-01")
+    assert record.store(mother).count(EVERY) == 1
+    record.put({"resourceType": "Patient", "id": "corrected", "birthDate": "2000-01-01"})
+    assert record.store(mother).count(EVERY) == 0
 
 
 def test_an_opposition_hides_what_is_there_and_stops_what_comes(record: Region) -> None:
