@@ -4,13 +4,14 @@ Two establishments may each have a Patient of the same person. What the person r
 then counts for both (docs/policy.md); what the person opens stays with the record it was said of, since whoever writes
 a second record could otherwise open the first.
 
-`identities` has one document for each identifier: the patients that carry it. Whoever adds a record or a refusal takes
-that document, so that neither can miss the other.
+`identities` has one document for each identifier: the patients that carry it, and what each refuses. Whoever adds a
+record or a refusal takes that document, so that neither can miss the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -35,22 +36,51 @@ def identities_of(patient: Mapping[str, Any] | None) -> list[str]:
     )
 
 
-def carriers(database: Database, session: ClientSession, identities: Iterable[str], patient: str) -> set[str]:
-    """All patients that carry one of the identifiers, `patient` among them; takes the identifiers' documents."""
-    found: set[str] = set()
+def refusals(directives: Iterable[Document]) -> list[Document]:
+    """What of a record's directives counts for every record of the person."""
+    return [one for one in directives if one["family"] in _REFUSALS and one["effect"] == "deny"]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What is said under the national identifiers of one record: who carries them, and what each refuses."""
+
+    patients: frozenset[str]
+    refused: Mapping[str, list[Document]]
+
+    def others(self, patient: str) -> list[Document]:
+        """What the person refuses on other records than this one, as directives of this one."""
+        return [
+            {**one, "patient": patient}
+            for carrier, said in sorted(self.refused.items())
+            if carrier != patient
+            for one in said
+        ]
+
+
+def take(
+    database: Database,
+    session: ClientSession,
+    identities: Iterable[str],
+    patient: str,
+    said: list[Document] | None = None,
+) -> Person:
+    """Note that a patient carries these identifiers, and refuses this (None: as before); what is said under them all."""
+    patients: set[str] = set()
+    refused: dict[str, list[Document]] = {}
+    change: Document = {"$addToSet": {"patients": patient}, "$inc": {"taken": 1}}
+    if said is not None:
+        change["$set"] = {f"refused.{_key(patient)}": {"patient": patient, "said": said}}
     for identity in identities:
         document = database.identities.find_one_and_update(
-            {"_id": identity},
-            {"$addToSet": {"patients": patient}, "$inc": {"taken": 1}},
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-            session=session,
+            {"_id": identity}, change, upsert=True, return_document=ReturnDocument.AFTER, session=session
         )
         if document is not None:
-            found.update(document["patients"])
-    return found
+            patients.update(document["patients"])
+            refused.update({one["patient"]: one["said"] for one in document.get("refused", {}).values()})
+    return Person(frozenset(patients), refused)
 
 
-def refusals(directives: Iterable[Document], *, of: str) -> list[Document]:
-    """What of a record's directives counts for another record, `of`, of the same person."""
-    return [{**one, "patient": of} for one in directives if one["family"] in _REFUSALS and one["effect"] == "deny"]
+def _key(patient: str) -> str:
+    """A patient's reference as the name of a field, which may hold no dot."""
+    return patient.replace(".", "\uff0e")

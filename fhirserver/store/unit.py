@@ -32,7 +32,7 @@ from fhirserver.store.consent_write import check_consent
 from fhirserver.store.database import Database, Document
 from fhirserver.store.facts import absent_facts, relative, static_facts
 from fhirserver.store.guard import Guard
-from fhirserver.store.identities import carriers, identities_of, refusals
+from fhirserver.store.identities import identities_of, refusals, take
 from fhirserver.store.patient_access import SOURCES, PatientState, contribution
 from fhirserver.store.rows import Row, Written, row_of
 from fhirserver.store.security_context import is_permitted
@@ -302,10 +302,11 @@ class Unit:
             if type_ in SOURCES:
                 concerns = any(subject["patient"] == patient for subject in facts["subjects"])
                 person = self._patient(patient) if type_ == "RelatedPerson" else None
-                said = contribution(pending.after if concerns else None, facts, document["v"], self._policy, person)
-                state.replace(document["_id"], said)
-                if type_ == "Consent":
-                    self._share_refusals(state)
+                before = refusals(state.directives)
+                now = contribution(pending.after if concerns else None, facts, document["v"], self._policy, person)
+                state.replace(document["_id"], now)
+                if refusals(state.directives) != before:
+                    self._tell_refusals(state)
         if type_ == "Patient":
             state = self._state(document["_id"])
             state.appear(is_present=pending.after is not None)
@@ -315,15 +316,19 @@ class Unit:
             if not set(identities) <= set(state.identities):  # one that is taken away still names the person
                 state.identities = sorted({*state.identities, *identities})
                 state.is_changed = True
-                self._share_refusals(state)
+                said = refusals(state.directives)
+                known = take(self._database, self._session, state.identities, state.patient, said)
+                state.borrow(known.others(state.patient))
+                if said:
+                    self._tell_refusals(state)
 
-    def _share_refusals(self, state: PatientState) -> None:
+    def _tell_refusals(self, state: PatientState) -> None:
         """What the person refuses on one record counts for all that carry the same national identifier."""
-        group = carriers(self._database, self._session, state.identities, state.patient)
-        members = [self._state(patient) for patient in sorted(group | {state.patient})]
-        for member in members:
-            others = [other for other in members if other is not member]
-            member.borrow([one for other in others for one in refusals(other.directives, of=member.patient)])
+        said = refusals(state.directives)
+        person = take(self._database, self._session, state.identities, state.patient, said)
+        for patient in sorted(person.patients - {state.patient}):
+            other = self._state(patient)
+            other.borrow(take(self._database, self._session, other.identities, patient).others(patient))
 
     def _renew_representatives(self, state: PatientState, resource: Mapping[str, Any] | None) -> None:
         """A corrected birth date moves the end of the representatives' authority."""
