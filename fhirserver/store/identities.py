@@ -65,7 +65,7 @@ def take(
     patient: str,
     said: list[Document] | None = None,
 ) -> Person:
-    """Note that a patient carries these identifiers, and refuses this (None: as before); what is said under them all."""
+    """Note that a patient carries these identifiers and refuses this (None: as before); what is said under them all."""
     patients: set[str] = set()
     refused: dict[str, list[Document]] = {}
     change: Document = {"$addToSet": {"patients": patient}, "$inc": {"taken": 1}}
