@@ -233,18 +233,18 @@ class Folder:
 
     def keep(self, file: Path, key: str) -> None:
         """Rename into place, which POSIX makes one step."""
-        target = self._root / key
+        target = self._prefix + key
         try:
             file.rename(target)
         except FileNotFoundError:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
             file.rename(target)
 
     def settle(self, keys: Sequence[str]) -> None:
         """Sync each folder once, and the folders above it, which may be new."""
-        folders = {parent for key in keys for parent in (self._root / key).parents if parent.is_relative_to(self._root)}
+        folders = {above for folder in {key.rpartition("/")[0] for key in keys} for above in _upwards(folder)}
         for folder in folders:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            descriptor = os.open(self._prefix + folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(descriptor)
             finally:
@@ -310,6 +310,14 @@ class Bucket:
         """S3 does not complain of a missing key; other stores do, and mean the same."""
         with contextlib.suppress(FileNotFoundError):
             self._obstore.delete(self._store, key)
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    """The folder and all those above it, up to the root, whose name is empty."""
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
+    yield ""
 
 
 def _sync(descriptor: int) -> None:
