@@ -21,6 +21,7 @@ from fhirserver.interactions.preconditions import (
     parse_http_date,
     parse_versions,
 )
+from fhirserver.rest.answer import Answer
 from fhirserver.rest.bundle import success
 from fhirserver.rest.negotiation import CONTENT_TYPE, Preferences, check_acceptable, preferences
 from fhirserver.rest.outcome import operation_outcome
@@ -134,7 +135,7 @@ class Exchange:
         """JSON as it is, or indented where `_pretty` asks for it (numbers keep their digits)."""
         if self.is_pretty:
             body = msgspec.json.format(body, indent=2)
-        return Response(body, status=status, headers=headers, content_type=CONTENT_TYPE)
+        return Answer(body, status, headers, CONTENT_TYPE)
 
 
 def element_names(text: str) -> tuple[str, ...]:
