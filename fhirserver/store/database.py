@@ -11,6 +11,7 @@ from datetime import UTC
 from typing import Any, Protocol
 
 import mongoengine
+from bson import Timestamp
 from bson.codec_options import CodecOptions
 from pymongo import MongoClient
 from pymongo.collection import Collection
@@ -71,6 +72,31 @@ class Database:
         )
         found: list[Document] = answer["cursor"]["firstBatch"]
         return found[0] if found else None
+
+    def select(
+        self, collection: Collection[Document], wanted: Document, fields: Mapping[str, int], limit: int, **options: Any
+    ) -> tuple[list[Document], Timestamp | None]:
+        """The documents that match, `limit` at most, and the instant of the snapshot if one was asked for.
+
+        `options` are those of MongoDB's find command. One round trip, unless the answer is over 16 MB.
+        """
+        with self.client.start_session() as session:
+            cursor = self.command(
+                "find",
+                collection.name,
+                filter=wanted,
+                projection=fields,
+                limit=limit,
+                batchSize=limit,
+                session=session,
+                **options,
+            )["cursor"]
+            found: list[Document] = cursor["firstBatch"]
+            at: Timestamp | None = cursor.get("atClusterTime")
+            while cursor["id"]:
+                cursor = self.command("getMore", cursor["id"], collection=collection.name, session=session)["cursor"]
+                found += cursor["nextBatch"]
+        return found, at
 
     def command(self, name: str, value: Any, **options: Any) -> Document:
         """Run a database command with time zones in the answer."""

@@ -21,7 +21,7 @@ from consent.condition import Everything
 from consent.facts import materialise
 from consent.request import Interaction
 from fhirserver.config import Config
-from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, NotSupported, TooCostly
+from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, NotSupported, TooCostly, Unavailable
 from fhirserver.search import expression as e
 from fhirserver.search.parse import Include, Query
 from fhirserver.store.compile import (
@@ -44,8 +44,9 @@ from fhirserver.store.unit import Unit
 T = TypeVar("T")
 
 _FIELDS = {"b": 1, "v": 1, "lu": 1, "t": 1, "m": 1, "del": 1, "facts": 1, "dicom": 1}
-# What a row of a searchset needs: its bytes, and whose it is, for the audit.
-_ROW_FIELDS = {"b": 1, "v": 1, "lu": 1, "t": 1, "facts.subjects.patient": 1}
+_BODILESS = {name: 1 for name in _FIELDS if name != "b"}
+# What a row of a searchset needs: its bytes, and for the audit whose it is and from whom it is hidden.
+_ROW_FIELDS = {"b": 1, "v": 1, "lu": 1, "t": 1, "facts.subjects.patient": 1, "facts.labels": 1}
 
 # Server answers for a snapshot that has been let go: SnapshotTooOld, SnapshotUnavailable.
 _SNAPSHOT_GONE = {239, 246}
@@ -81,20 +82,25 @@ class ResourceStore:
 
     # Reading one
 
-    def read(self, type_: str, id_: str) -> Row:
-        """The current version. Raises NotFound where absent or refused, Gone where deleted and once permitted."""
-        document = self._permitted("read", type_, id_)
+    def read(self, type_: str, id_: str, *, with_body: bool = True) -> Row:
+        """The current version; its bytes only if wanted.
+
+        Raises NotFound where absent or refused, Gone where deleted and once permitted.
+        """
+        document = self._permitted("read", type_, id_, _FIELDS if with_body else _BODILESS)
         if document.get("del"):
             raise Gone(f"{type_}/{id_} was deleted.")
         return row_of(document)
 
-    def _permitted(self, interaction: Interaction, type_: str, id_: str) -> Document:
+    def _permitted(
+        self, interaction: Interaction, type_: str, id_: str, fields: Mapping[str, int] = _FIELDS
+    ) -> Document:
         """The current version. Raises NotFound where absent or refused.
 
         What is absent is decided on too, and so audited: otherwise the time of the answer would tell the two apart.
         """
         reference = f"{type_}/{id_}"
-        document = self._database.get(self._database.collection_of(type_), reference, _FIELDS)
+        document = self._database.get(self._database.collection_of(type_), reference, fields)
         if document is None:
             self._access.decide(interaction, absent_facts(type_, id_))
             raise NotFound(f"{reference} is not known.")
@@ -188,19 +194,18 @@ class ResourceStore:
     ) -> list[Row]:
         """Permitted rows for the server's own use, whole (facts and DICOM attributes included)."""
         wanted = _both(self._visible(interaction, type_), compile_expression(expression))
-        found = self._database.collection_of(type_).find(wanted, _FIELDS).limit(limit)
-        return [row_of(document) for document in found.to_list()]
+        found, _ = self._database.select(self._database.collection_of(type_), wanted, _FIELDS, limit)
+        return [row_of(document) for document in found]
 
     def find_studies(self, filters: Sequence[tuple[str, str, Any]], *, limit: int, offset: int) -> list[Row]:
-        """Permitted ImagingStudies by what DICOM ingestion kept beside them: (path, operator, value), newest first."""
+        """Permitted ImagingStudies by what DICOM ingestion kept beside them: (path, operator, value), newest first.
+
+        Their bytes are not read.
+        """
         wanted = _both(self._visible("search", "ImagingStudy"), _dicom_filter(filters))
-        found = (
-            self._database.resources.find(wanted, _FIELDS)
-            .sort([("so.started.z", -1), ("_id", 1)])
-            .skip(offset)
-            .limit(limit)
-        )
-        return [row_of(document) for document in found.to_list()]
+        order = {"so.started.z": -1, "_id": 1}
+        found, _ = self._database.select(self._database.resources, wanted, _BODILESS, limit, sort=order, skip=offset)
+        return [row_of(document) for document in found]
 
     def _visible(self, interaction: Interaction, type_: str) -> Filter:
         permission = self._access.permission(interaction, type_)
@@ -252,15 +257,12 @@ class ResourceStore:
         if hint is not None and (query.type != "AuditEvent" or hint != BY_UPDATE):
             options["hint"] = hint
         try:
-            answer = self._database.command(
-                "find",
-                self._database.collection_of(query.type).name,
-                filter=wanted,
-                projection=fields,
+            found, at = self._database.select(
+                self._database.collection_of(query.type),
+                wanted,
+                fields,
+                limit,
                 sort=dict(order),
-                limit=limit,
-                batchSize=limit,
-                singleBatch=True,
                 readConcern=concern,
                 **options,
             )
@@ -270,8 +272,9 @@ class ResourceStore:
                     "This page link has outlived the state of the data that it refers to.", code="expired"
                 ) from error
             raise
-        at = answer["cursor"]["atClusterTime"]
-        return answer["cursor"]["firstBatch"], (at.time, at.inc)
+        if at is None:
+            raise Unavailable("The database did not say which state of the data this is.")
+        return found, (at.time, at.inc)
 
     def _still_permitted(self, type_: str, rows: list[Document]) -> list[Document]:
         """Those of an older state that exist and are permitted now: a link carries no authority."""

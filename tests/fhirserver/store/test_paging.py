@@ -148,3 +148,13 @@ def test_reverse_includes_bring_what_refers_to_the_page_and_may_be_seen(record: 
     query = Query("Patient", Always(), 10, includes=(Include("DiagnosticReport", "subject", reverse=True),))
     assert "DiagnosticReport/r" in [row.reference for row in record.store(DOCTOR).search(query).included]
     assert record.store("Practitioner/stranger").search(query).included == []
+
+
+def test_a_page_that_does_not_fit_into_one_answer_of_the_database_is_whole(region: Region) -> None:
+    region.put({"resourceType": "Patient", "id": "large"})
+    region.put(team("Patient/large", "Practitioner/large"))
+    text = {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{"x" * 900_000}</div>'}
+    for number in range(200, 220):
+        region.put(study(number, "Patient/large", text=text))
+    page = region.store("Practitioner/large").search(by(count=100))
+    assert len(page.rows) == page.total == 20
