@@ -31,6 +31,7 @@ from fhirserver.store.audit_log import stored
 from fhirserver.store.consent_write import check_consent
 from fhirserver.store.database import Database, Document
 from fhirserver.store.facts import absent_facts, relative, static_facts
+from fhirserver.store.grounds import Grounds
 from fhirserver.store.guard import Guard
 from fhirserver.store.identities import identities_of, refusals, take
 from fhirserver.store.patient_access import SOURCES, PatientState, contribution
@@ -40,15 +41,6 @@ from fhirserver.store.writes import Writes, update_of
 from resources import SUPPORTED
 from resources.declaration import local_reference
 from resources.validation import Parsed, parse, splice
-
-# What opens or closes a patient's record to others: it cannot be written before the patient is known.
-_GRANTING = frozenset({"CareTeam", "Consent", "RelatedPerson"})
-
-# What tokens name.
-_DIRECTORY = frozenset({"Organization", "Practitioner"})
-
-# What gets members by its own content, so that a reference to one that is not here yet could be claimed.
-_CLAIMABLE = frozenset({"CareTeam", "Group", "PractitionerRole"})
 
 
 def fhir_instant(instant: datetime) -> str:
@@ -89,7 +81,7 @@ class Unit:
         self._token = uuid.uuid4().hex
         self._pending: dict[str, _Pending] = {}
         self._states: dict[str, PatientState] = {}
-        self._identified: set[str] = set()
+        self._grounds = Grounds(guard, self._state, self._current)
         self.events: list[Document] = []
         self._instances: list[Document] = []
 
@@ -202,6 +194,10 @@ class Unit:
         """Write rows of DICOM instances in this transaction."""
         self._instances.extend(instances)
 
+    def identify(self, patient: str) -> None:
+        """Say that the writing establishment identified this patient by an identifier, as DICOM headers do."""
+        self._grounds.identified.add(patient)
+
     # The steps of a write
 
     def _write(
@@ -246,7 +242,7 @@ class Unit:
         decision = self._guard.decide(interaction, document["facts"])
         if decision.effect != "permit":
             if self._guard.custodian is not None and type_ != "Patient":
-                self._require_known(document)  # a stranger is not told that the patient has refused
+                self._grounds.require_known(document)  # a stranger is not told that the patient has refused
             raise Forbidden(f"This {type_} may not be written by this client.")
         return row_of(document)
 
@@ -406,7 +402,9 @@ class Unit:
 
         Where that changes who somebody is, `directory` is entered, which the caller leaves after the commit.
         """
-        self._check_grounds()
+        for pending in self._pending.values():
+            if pending.after is not None:
+                self._grounds.check(pending.document, pending.after, is_new=pending.previous is None)
         changed = [state for state in self._states.values() if state.is_changed]
         writes = Writes()
         writes.insert("audit", self.events)
@@ -427,76 +425,6 @@ class Unit:
         writes.update("actors", actor_changes)
         writes.update("instances", [update_of({"_id": one["_id"]}, one, upsert=True) for one in self._instances])
         writes.send(self._database, self._session)
-
-    def identify(self, patient: str) -> None:
-        """Say that the writing establishment identified this patient by an identifier, as DICOM headers do."""
-        self._identified.add(patient)
-
-    def _check_grounds(self) -> None:
-        """Refuse what would open a record, or a group, to somebody its patient or its owner does not know of."""
-        for reference, pending in self._pending.items():
-            if pending.after is None:
-                continue
-            if not reference.startswith("Patient/"):
-                self._require_known(pending.document)
-            self._check_members(reference, pending, pending.after)
-
-    def _require_known(self, document: Document) -> None:
-        """Raise Unprocessable unless the writer knows each patient concerned, in the same words where there is none.
-
-        An establishment knows whom it has written itself and whom it identified; it need not have sent the Patient
-        again after a deletion, but what opens or closes a record waits for that.
-        """
-        reference, custodian = document["_id"], self._guard.custodian
-        type_ = reference.partition("/")[0]
-        subjects = [subject["patient"] for subject in document["facts"]["subjects"]]
-        if type_ == "Consent" and not subjects:
-            raise Unprocessable("A Consent names a patient of this server.", expression="Consent.patient")
-        for patient in subjects:
-            state = self._state(patient)
-            is_known = custodian in state.establishments or patient in self._identified
-            opens = custodian is None or type_ in _GRANTING or state.holds(reference)
-            if not (custodian is None or is_known) or (opens and not state.is_present):
-                self._note_refusal(document, patient)
-                raise Unprocessable(f"{patient} is not known.", expression=type_)
-            state.join(custodian)
-
-    def _note_refusal(self, document: Document, patient: str) -> None:
-        """Keep for the audit that somebody tried to write about a patient they do not know."""
-        decision = Decision("deny", "no-relationship", self._guard.now, "absent")
-        type_, _, id_ = document["_id"].partition("/")
-        interaction = "create" if document["v"] == 1 else "update"
-        self._guard.note(interaction, type_, id_, (patient,), decision)
-
-    def _check_members(self, reference: str, pending: _Pending, resource: Mapping[str, Any]) -> None:
-        """Groups, roles and teams that are named must be here: else whoever came under their id would be in.
-
-        A role is written by the organisation in which it is held. And what a person or an organisation is, active or
-        a payer, counts for tokens that name it; so an establishment takes no id that might be somebody else's.
-        """
-        type_ = reference.partition("/")[0]
-        custodian = self._guard.custodian
-        is_claimed = pending.previous is None and pending.document["m"] == "PUT" and reference != custodian
-        if type_ in _DIRECTORY and custodian is not None and is_claimed:
-            raise Unprocessable(
-                f"The id of a {type_} is chosen by this server, or by its operator.", expression=f"{type_}.id"
-            )
-        if (
-            type_ == "PractitionerRole"
-            and custodian is not None
-            and local_reference(resource.get("organization")) != custodian
-        ):
-            raise Unprocessable(
-                "A role is written by the organisation in which it is held.", expression="PractitionerRole.organization"
-            )
-        if type_ not in {"CareTeam", "Consent", "Group"}:
-            return
-        for named in SUPPORTED[type_].references(resource):
-            if named.partition("/")[0] not in _CLAIMABLE:
-                continue
-            current = self._current(local_reference({"reference": named}) or named)
-            if current is None or current.get("del"):
-                raise Unprocessable(f"{named} is not known.", expression=type_)
 
     def _rewrites(self, patients: set[str]) -> list[Document]:
         """The completed facts of the other resources of patients whose relations or Consents changed."""

@@ -1,0 +1,108 @@
+"""On what grounds somebody may write: about patients they know, and naming nobody who could be somebody else.
+
+Whoever declares a CareTeam opens a record, and whoever is in a named group is in. So what is written is looked at once
+more for whom it opens: docs/policy.md, "Whom an establishment may write about".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from consent.decision import Decision
+from fhirserver.errors import Unprocessable
+from fhirserver.store.database import Document
+from fhirserver.store.guard import Guard
+from fhirserver.store.patient_access import PatientState
+from resources import SUPPORTED
+from resources.declaration import local_reference
+
+# What opens or closes a patient's record to others: it cannot be written before the patient is known.
+_GRANTING = frozenset({"CareTeam", "Consent", "RelatedPerson"})
+
+# What tokens name.
+_DIRECTORY = frozenset({"Organization", "Practitioner"})
+
+# What gets members by its own content, so that a reference to one that is not here yet could be claimed; and the types
+# whose references make members or recipients of it.
+_CLAIMABLE = frozenset({"CareTeam", "Group", "PractitionerRole"})
+_NAMING = frozenset({"CareTeam", "Consent", "Group"})
+
+
+class Grounds:
+    """The grounds of one unit of work."""
+
+    def __init__(
+        self, guard: Guard, state: Callable[[str], PatientState], current: Callable[[str], Document | None]
+    ) -> None:
+        """`state` gives the access document of a patient, `current` what is stored, or will be, under a reference."""
+        self._guard = guard
+        self._state = state
+        self._current = current
+        self.identified: set[str] = set()
+        """Patients whom the writing establishment identified by an identifier, as DICOM headers do."""
+
+    def check(self, document: Document, resource: Mapping[str, Any], *, is_new: bool) -> None:
+        """Raise Unprocessable where a version is written without grounds; `resource` has relative references."""
+        reference = document["_id"]
+        if not reference.startswith("Patient/"):
+            self.require_known(document)
+        if self._guard.custodian is not None:
+            self._check_directory(document, resource, self._guard.custodian, is_new=is_new)
+        self._check_named(reference.partition("/")[0], resource)
+
+    def require_known(self, document: Document) -> None:
+        """Raise Unprocessable unless the writer knows each patient concerned, in the same words where there is none.
+
+        An establishment knows whom it has written itself and whom it identified; it need not have sent the Patient
+        again after a deletion, but what opens or closes a record waits for that.
+        """
+        reference, custodian = document["_id"], self._guard.custodian
+        type_ = reference.partition("/")[0]
+        subjects = [subject["patient"] for subject in document["facts"]["subjects"]]
+        if type_ == "Consent" and not subjects:
+            raise Unprocessable("A Consent names a patient of this server.", expression="Consent.patient")
+        for patient in subjects:
+            state = self._state(patient)
+            is_known = custodian in state.establishments or patient in self.identified
+            opens = custodian is None or type_ in _GRANTING or state.holds(reference)
+            if not (custodian is None or is_known) or (opens and not state.is_present):
+                self._note_refusal(document, patient)
+                raise Unprocessable(f"{patient} is not known.", expression=type_)
+            state.join(custodian)
+
+    def _note_refusal(self, document: Document, patient: str) -> None:
+        """Keep for the audit that somebody tried to write about a patient they do not know."""
+        decision = Decision("deny", "no-relationship", self._guard.now, "absent")
+        type_, _, id_ = document["_id"].partition("/")
+        interaction = "create" if document["v"] == 1 else "update"
+        self._guard.note(interaction, type_, id_, (patient,), decision)
+
+    def _check_directory(
+        self, document: Document, resource: Mapping[str, Any], custodian: str, *, is_new: bool
+    ) -> None:
+        """A role is written by the organisation in which it is held, and no id is taken that might be another's.
+
+        What a person or an organisation is, active or a payer, counts for the tokens that name it.
+        """
+        reference = document["_id"]
+        type_ = reference.partition("/")[0]
+        if type_ in _DIRECTORY and is_new and document["m"] == "PUT" and reference != custodian:
+            raise Unprocessable(
+                f"The id of a {type_} is chosen by this server, or by its operator.", expression=f"{type_}.id"
+            )
+        if type_ == "PractitionerRole" and local_reference(resource.get("organization")) != custodian:
+            raise Unprocessable(
+                "A role is written by the organisation in which it is held.", expression="PractitionerRole.organization"
+            )
+
+    def _check_named(self, type_: str, resource: Mapping[str, Any]) -> None:
+        """Groups, roles and teams that are named must be here: else whoever came under their id would be in."""
+        if type_ not in _NAMING:
+            return
+        for named in SUPPORTED[type_].references(resource):
+            if named.partition("/")[0] not in _CLAIMABLE:
+                continue
+            current = self._current(local_reference({"reference": named}) or named)
+            if current is None or current.get("del"):
+                raise Unprocessable(f"{named} is not known.", expression=type_)
