@@ -123,8 +123,11 @@ def serve(
 def worker() -> Flask:
     """The application of one worker process, which ends with the process that started it.
 
-    A main process that is killed outright cannot stop its workers; left alone, they would keep the port.
+    A main process that is killed outright cannot stop its workers; left alone, they would keep the port. Ctrl-C in the
+    terminal is for the main process, which then ends its workers by SIGTERM: of SIGINT and SIGTERM that come at almost
+    the same moment, granian's workers miss both, and would be waited for in vain.
     """
+    os.setsid()
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -351,7 +354,7 @@ def client_add(
     client_id: Annotated[str, typer.Option("--id", help="Its client id.")],
     name: Annotated[str, typer.Option(help="What people call it.")],
     organization: Annotated[str | None, typer.Option(help="The establishment it acts for, Organization/ID.")] = None,
-    category: Annotated[str, typer.Option(help="care, payer, employer or operator.")] = "care",
+    category: Annotated[str, typer.Option(help="care, payer, employer, operator or auditor.")] = "care",
     jwks: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Its public keys, a JWKS.")] = None,
     public_key: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Its public key, PEM: RSA or P-384.")
@@ -371,8 +374,8 @@ def client_add(
         keys = _key_set(jwks, public_key)
         if words := unknown(scope):
             _fail(NOT_UNDERSTOOD, f"not a scope that this server grants: {' '.join(words)}")
-        if (category == "operator") == (organization is not None):
-            _fail(NOT_UNDERSTOOD, "a client acts for one --organization; an operator for none")
+        if (category in {"operator", "auditor"}) == (organization is not None):
+            _fail(NOT_UNDERSTOOD, "a client acts for one --organization; an operator or auditor for none")
         try:
             documents.add_client(
                 client_id,

@@ -42,7 +42,9 @@ class Server:
     def __init__(self, data: Path, port: int, *options: str):
         self.data, self.port = data, port
         command = [sys.executable, "-m", "fhirserver", "serve", "--data", str(data), "--port", str(port), *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
 
     def until_ready(self):
         deadline = time.monotonic() + 60
@@ -66,7 +68,10 @@ class Server:
                 return error.code, error.read()
 
     def stop(self, with_signal=signal.SIGINT):
-        self.process.send_signal(with_signal)
+        if with_signal == signal.SIGINT:  # Ctrl-C: a terminal sends it to the whole group in front
+            os.killpg(self.process.pid, with_signal)
+        else:
+            self.process.send_signal(with_signal)
         said = self.process.communicate(timeout=60)[0]
         return self.process.returncode, said
 
@@ -82,6 +87,14 @@ def processes_of(data):
         if str(data).encode() in line:
             found.append(int(folder.name))
     return found
+
+
+def workers_of(main):
+    """The processes that answer requests for this main process."""
+    children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+    workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert workers
+    return workers
 
 
 @contextmanager
@@ -395,6 +408,17 @@ def test_a_server_says_where_it_is_stops_cleanly_and_keeps_its_data(tmp_path, jw
     with serving(data) as server:
         token = CliRunner().invoke(app, ["token", "--as", "client:his", "--data", str(data)]).stdout.strip()
         assert server.call("GET", "/fhir/Patient/ada", token)[0] == 200
+
+
+def test_ctrl_c_is_for_the_main_process_alone_and_ends_the_workers_at_once(tmp_path):
+    server = Server(tmp_path, free_port(), "--workers", "2").until_ready()
+    main = server.process.pid
+    in_front = [pid for pid in workers_of(main) if os.getpgid(pid) == main]
+    began = time.monotonic()
+    assert server.stop()[0] == 0
+    assert time.monotonic() - began < 10
+    assert in_front == []
+    assert processes_of(tmp_path) == []
 
 
 def test_a_server_that_is_killed_leaves_the_port_free_and_starts_again(tmp_path):
