@@ -31,7 +31,7 @@ def _is_employer(actor: Actor, _purpose: str, policy: Policy) -> bool:
 
 
 def _is_unknown_category(actor: Actor, _purpose: str, _policy: Policy) -> bool:
-    return actor.client_category not in {"care", "operator", "payer", "employer"}
+    return actor.client_category not in {"care", "operator", "auditor", "payer", "employer"}
 
 
 def _is_no_health_profession(actor: Actor, _purpose: str, policy: Policy) -> bool:

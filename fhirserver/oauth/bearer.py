@@ -40,6 +40,8 @@ _KINDS: Mapping[str, ActorKind] = {
     "Patient": "patient",
     "RelatedPerson": "representative",
 }
+# What kind of actor a client is by its category; a client of an establishment is a system.
+SYSTEM_KINDS: Mapping[str, ActorKind] = {"operator": "operator", "auditor": "auditor"}
 _REFERENCE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REQUEST_ID_KEY = "fhirserver.request_id"
@@ -142,7 +144,7 @@ class Bearer:
 
     def _of_system(self, claims: Claims, now: datetime, fresh_until: float) -> _Verified:
         client = _active_client(claims.client_id)
-        kind: ActorKind = "operator" if client.category == "operator" else "system"
+        kind = SYSTEM_KINDS.get(client.category, "system")
         reference = f"Client/{client.client_id}"
         scopes = parse_scopes(narrow(claims.scope, client.scopes, context="system"))
         standing = actors.standing(self._database, reference, client.organization, now)

@@ -15,6 +15,7 @@ from consent.request import DEFAULT_PURPOSE
 from fhirserver import audit
 from fhirserver.oauth import access_token
 from fhirserver.oauth.access_token import Claims
+from fhirserver.oauth.bearer import SYSTEM_KINDS
 from fhirserver.oauth.client_assertion import METHOD, RegisteredClient
 
 
@@ -54,11 +55,10 @@ class BackendServicesGrant(ClientCredentialsGrant):
 
 def claims_of(client: RegisteredClient, scope: str, *, purpose: str | None = None) -> Claims:
     """What a token of this system says."""
-    kind = "operator" if client.record.category == "operator" else "system"
     return Claims(
         subject=client.get_client_id(),
         client_id=client.get_client_id(),
         scope=scope,
-        purpose=purpose or DEFAULT_PURPOSE[kind],
+        purpose=purpose or DEFAULT_PURPOSE[SYSTEM_KINDS.get(client.record.category, "system")],
         organization=client.record.organization,
     )

@@ -43,8 +43,11 @@ __all__ = [
     "use_assertion",
 ]
 
-CATEGORIES = ("care", "payer", "employer", "operator")
-"""What a client is to the region: a care establishment, a payer, an employer, or the region's own operator."""
+CATEGORIES = ("care", "payer", "employer", "operator", "auditor")
+"""What a client is to the region: a care establishment, a payer, an employer, the region's own operator, or its auditor.
+
+Operator and auditor are two: who keeps the directory does not read the trail.
+"""
 
 # Far more than the clients of a region: only a flood of made-up ids would reach it.
 _MOST_KEPT = 1_000

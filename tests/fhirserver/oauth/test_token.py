@@ -57,18 +57,19 @@ def test_scopes_are_narrowed_to_what_is_registered(ask, http):
     assert response.json["scope"] == "system/ImagingStudy.rs system/Patient.r"
 
 
-def test_an_operator_acts_to_administer(ask, whoami):
+@pytest.mark.parametrize(("category", "purpose"), [("operator", "HSYSADMIN"), ("auditor", "HCOMPL")])
+def test_an_operator_acts_to_administer_and_an_auditor_to_control(ask, whoami, category, purpose):
     documents.add_client(
-        "region",
+        category,
         name="Region",
-        category="operator",
+        category=category,
         organization=None,
         jwks={"keys": [EC.as_dict(private=False)]},
         scopes="system/*.cruds",
     )
-    token = ask(form(signed(claims(iss="region", sub="region")))).json["access_token"]
+    token = ask(form(signed(claims(iss=category, sub=category)))).json["access_token"]
     who = whoami(token).json
-    assert (who["kind"], who["purpose"], who["category"]) == ("operator", "HSYSADMIN", "operator")
+    assert (who["kind"], who["purpose"], who["category"]) == (category, purpose, category)
 
 
 def test_an_audience_may_be_one_of_several(ask):
