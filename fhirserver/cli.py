@@ -76,7 +76,7 @@ app.add_typer(client_app, name="client")
 
 told = Console(stderr=True, highlight=False)
 
-DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder. [env: FHIRSERVER_DATA]")]
+DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder (FHIRSERVER_DATA).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
 AsOption = Annotated[
     str,
@@ -100,9 +100,9 @@ def main() -> None:
 @app.command()
 def serve(
     data: DataOption = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on. [env: FHIRSERVER_HOST]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on. [env: FHIRSERVER_PORT]")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes. [env: FHIRSERVER_WORKERS]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (FHIRSERVER_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (FHIRSERVER_PORT).")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes (FHIRSERVER_WORKERS).")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Fill an empty server with the demo region.")] = False,
 ) -> None:
     """Run the server until Ctrl-C, with a MongoDB of its own unless FHIRSERVER_MONGODB_URI names one."""
@@ -215,6 +215,7 @@ def _announce(config: Config, is_demo: bool, is_empty: bool) -> None:
         ("FHIR", config.fhir_base),
         ("DICOMweb", config.dicomweb_base),
         ("OAuth", f"{config.base}/oauth"),
+        ("API", f"{config.base}/docs, {config.base}/openapi.json"),
         ("Health", f"{config.base}/healthz, {config.base}/readyz"),
     ):
         table.add_row(name, address)
@@ -232,7 +233,8 @@ def _show_demo(local: str, config: Config, out: Console, is_empty: bool) -> None
     try:
         if is_empty:
             demo.build(local, config.data, out)
-        out.print(demo.who_may_what())
+        wide = Console(file=out.file, highlight=False, width=max(out.width, 80))  # narrower, it would break names
+        wide.print(demo.who_may_what())
         for command in demo.three_commands(config.base, config.data):
             out.print(command, soft_wrap=True)
     except Exception as error:  # noqa: BLE001 - the server runs and must go on; the demo is what failed
@@ -410,10 +412,14 @@ def client_list(
         if as_json:
             print(json.dumps([{name: getattr(client, name) for name in names} for client in clients]))
             return
-        table = Table(*(name.replace("_", " ") for name in names))
         for client in clients:
-            table.add_row(*(str(getattr(client, name) or "") for name in names))
-        Console().print(table)
+            print(client.client_id)
+            for name in names[1:]:
+                print(f"  {name.replace('_', ' ')}: {_shown(getattr(client, name))}")
+
+
+def _shown(value: str | bool | None) -> str:
+    return ("no", "yes")[value] if isinstance(value, bool) else value or "-"
 
 
 @client_app.command("remove")
@@ -463,12 +469,11 @@ def explain_decision(
         if as_json:
             print(json.dumps(explanation, ensure_ascii=False))
             return
-        out = Console(highlight=False)
-        out.print(f"{explanation['effect']}: {explanation['code']}", *explanation["text"].values(), sep="\n  ")
-        table = Table("rule", "code", "detail", "rests on")
+        print(f"{explanation['effect']}: {explanation['code']}", *explanation["text"].values(), sep="\n  ")
         for reason in explanation["reasons"]:
-            table.add_row(reason["rule"], reason["code"], reason["detail"], "\n".join(reason["sources"]))
-        out.print(table)
+            print(f"\nrule {reason['rule']}: {reason['code']}, {reason['detail']}".removesuffix(", "))
+            for source in reason["sources"]:
+                print(f"  rests on {source}")
 
 
 def _explain(opened: _Opened, resource: str, interaction: str, claims: Claims) -> Explanation:

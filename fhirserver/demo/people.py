@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from rich import box
 from rich.table import Table
 
 _PEOPLE: Final = (
@@ -31,12 +32,15 @@ _PEOPLE: Final = (
 
 
 def who_may_what() -> Table:
-    """The people of the region as a table, with how the command line names them."""
-    table = Table(title="People of the demo region")
-    for heading in ("--as", "--organization", "who", "may do what"):
-        table.add_column(heading, overflow="fold")
+    """The people of the region: whom to name with `--as`, and beside it who they are and what they may do.
+
+    What is there to be copied stands on lines of its own, so that a narrow terminal does not break it.
+    """
+    table = Table("--as", "who, and what they may do", title="People of the demo region", box=box.SIMPLE_HEAD)
+    table.columns[0].no_wrap = True
     for reference, establishment, name, rights in _PEOPLE:
-        table.add_row(reference, f"Organization/{establishment}" if establishment else "", name, rights)
+        acts_for = [f"--organization Organization/{establishment}"] if establishment else []
+        table.add_row(reference, "\n".join((name, *acts_for, rights)), end_section=True)
     return table
 
 

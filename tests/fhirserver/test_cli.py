@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -20,10 +21,12 @@ from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from joserfc.jwk import ECKey, KeySet
 from pymongo import MongoClient
+from rich.console import Console
 from typer.testing import CliRunner
 
 from fhirserver import __version__
-from fhirserver.cli import app
+from fhirserver.cli import _show_demo, app
+from fhirserver.config import Config
 from fhirserver.store.embedded import EmbeddedMongo
 
 KEY = ECKey.generate_key("P-384", auto_kid=True)
@@ -236,7 +239,9 @@ def test_a_client_is_listed_until_it_is_removed(run, tmp_path):
         "patient_id_system": "urn:oid:1.2",
         "active": True,
     }
-    assert "pacs" in run("client", "list").stdout
+    shown = run("client", "list").stdout
+    assert "pacs\n  name: PACS\n  organization: Organization/e2\n" in shown
+    assert "  active: yes\n" in shown
     assert run("client", "remove", "pacs").exit_code == 0
     assert "pacs" not in run("client", "list", "--json").stdout
     assert "pacs" in run("client", "list", "--json", "--all").stdout
@@ -332,6 +337,9 @@ def test_a_decision_is_explained(run):
     permitted = json.loads(run("explain-decision", "Patient/ada", "--as", "Patient/ada", "--json").stdout)
     assert (permitted["effect"], permitted["code"]) == ("permit", "permit-self")
     assert "permit-self" in run("explain-decision", "Patient/ada", "--as", "Patient/ada").stdout
+    said = run("explain-decision", "Patient/ada", "--as", "Practitioner/d").stdout
+    assert said.startswith("deny: no-relationship\n")
+    assert "rule " in said
 
 
 def test_a_refusal_by_the_token_alone_is_explained_too(run):
@@ -470,12 +478,30 @@ def test_two_servers_share_a_replica_set_of_its_own(tmp_path, jwks, monkeypatch)
         assert mongo.pid is not None
 
 
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_what_the_demo_prints_to_be_copied_stands_whole_on_its_line(width, tmp_path):
+    out = Console(file=io.StringIO(), width=width)
+    _show_demo("http://127.0.0.1:8080", Config(data=tmp_path), out, is_empty=False)
+    said = out.file.getvalue()
+    assert "RelatedPerson/claire-hoffmann " in said
+    assert "--organization Organization/imagerie-vosges" in said
+    commands = [line for line in said.splitlines() if line.startswith("curl ")]
+    assert len(commands) == 3
+    assert all(line.endswith('"') and str(tmp_path) in line for line in commands)
+
+
 # Understanding
 
 
 def test_the_version_is_printed():
     result = CliRunner().invoke(app, ["version"])
     assert (result.exit_code, result.stdout) == (0, f"{__version__}\n")
+
+
+def test_the_help_names_the_variable_of_each_option_that_has_one():
+    result = CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200"})
+    for name in ("DATA", "HOST", "PORT", "WORKERS"):
+        assert f"FHIRSERVER_{name}" in result.stdout
 
 
 @pytest.mark.parametrize("arguments", [["serve", "--port", "x"], ["token"], ["nonsense"], ["serve", "--workers", "0"]])
