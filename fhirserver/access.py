@@ -15,6 +15,7 @@ from consent import engine
 from consent.condition import Everything, describe
 from consent.decision import Decision, sentences
 from consent.engine import Permission
+from consent.facts import VISIBILITY_SYSTEMS
 from consent.policy import DEFAULT, Policy
 from consent.request import Actor, Interaction, Request
 from fhirserver.config import Config
@@ -26,13 +27,25 @@ from fhirserver.store.rows import Row
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A decision on one resource, or by the token alone (`id` is then None), as the audit will tell it."""
+    """A decision on one resource, or by the token alone (`id` is then None), as the audit will tell it.
+
+    `labels` are those of the resource that say who may see it.
+    """
 
     interaction: str
     type: str
     id: str | None
     patients: tuple[str, ...]
     decision: Decision
+    labels: tuple[str, ...] = ()
+
+
+def visibility(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The labels that say who may see a resource (TRE_A07), `system|code`: what tells of it is seen by the same."""
+    labels = facts.get("labels")
+    if not labels:
+        return ()
+    return tuple(label for label in labels if label.partition("|")[0] in VISIBILITY_SYSTEMS)
 
 
 @dataclass(slots=True)
@@ -71,14 +84,20 @@ class Access:
         """Decide on one resource and note the decision."""
         decision = engine.decide(self.actor, self.request(interaction), facts, policy=self.policy)
         patients = tuple(subject["patient"] for subject in facts["subjects"])
-        self.note(interaction, facts["type"], facts["id"], patients, decision)
+        self.note(interaction, facts["type"], facts["id"], patients, decision, visibility(facts))
         return decision
 
     def note(
-        self, interaction: str, type_: str, id_: str | None, patients: tuple[str, ...], decision: Decision
+        self,
+        interaction: str,
+        type_: str,
+        id_: str | None,
+        patients: tuple[str, ...],
+        decision: Decision,
+        labels: tuple[str, ...] = (),
     ) -> None:
         """Keep a decision for the audit."""
-        self.decisions.append(Noted(interaction, type_, id_, patients, decision))
+        self.decisions.append(Noted(interaction, type_, id_, patients, decision, labels))
 
     @property
     def custodian(self) -> str | None:
@@ -120,7 +139,7 @@ class SystemAccess(Access):
         """Permit, and note it."""
         decision = Decision("permit", "permit-operator", self.now, "permitted")
         patients = tuple(subject["patient"] for subject in facts["subjects"])
-        self.note(interaction, facts["type"], facts["id"], patients, decision)
+        self.note(interaction, facts["type"], facts["id"], patients, decision, visibility(facts))
         return decision
 
 

@@ -12,6 +12,7 @@ from fhirserver.audit.caller import Caller
 from fhirserver.audit.decisions import consent_events, refusal_events
 from fhirserver.audit.dicom import dicom_events
 from fhirserver.audit.event import Event
+from fhirserver.audit.hidden import by_labels, labels_of, labels_of_any
 from fhirserver.audit.interactions import read_events, search_events, write_events
 from fhirserver.audit.security import operator_events, token_events
 from fhirserver.audit.trail import flush, seal, use
@@ -19,9 +20,12 @@ from fhirserver.audit.trail import flush, seal, use
 __all__ = [
     "Caller",
     "Event",
+    "by_labels",
     "consent_events",
     "dicom_events",
     "flush",
+    "labels_of",
+    "labels_of_any",
     "operator_events",
     "read_events",
     "refusal_events",

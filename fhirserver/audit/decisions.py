@@ -13,6 +13,7 @@ from fhirserver.access import Access, Noted
 from fhirserver.audit import codes, parts
 from fhirserver.audit.caller import Caller, Moment
 from fhirserver.audit.event import Event, event
+from fhirserver.audit.hidden import labels_of, labels_refused
 from fhirserver.audit.parts import Part, Shape, frozen
 from fhirserver.store.rows import Row
 
@@ -21,14 +22,16 @@ def refusal_events(access: Access, noted: Noted) -> list[Event]:
     """A request was refused, by its token or by the rules; nothing for a decision that permits."""
     if noted.decision.is_permit:
         return []
-    return _decided(access, noted.interaction, noted.type, noted.id, noted.patients, noted.decision)
+    labels = labels_refused(access, noted)
+    return _decided(access, noted.interaction, noted.type, noted.id, noted.patients, noted.decision, labels)
 
 
 def consent_events(access: Access, interaction: str, row: Row, decision: Decision) -> list[Event]:
     """A request was permitted because a Consent says so; nothing where no Consent took part."""
     if not consents(decision):
         return []
-    return _decided(access, interaction, row.type, row.id, row.patients, decision)
+    labels = labels_of(access, interaction, row)
+    return _decided(access, interaction, row.type, row.id, row.patients, decision, labels)
 
 
 def consents(decision: Decision) -> list[str]:
@@ -49,6 +52,7 @@ def _decided(
     id_: str | None,
     patients: Sequence[str],
     decision: Decision,
+    labels: Sequence[str],
 ) -> list[Event]:
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
     determining = consents(decision)
@@ -62,6 +66,7 @@ def _decided(
             moment,
             tuple(_entities(access, interaction, what, patient, determining)),
             patient=patient,
+            labels=labels,
             # What is absent has no patient; a caller who found it in their own trail would know that it is absent.
             is_callers=id_ is None,
         )

@@ -36,6 +36,7 @@ def dicom_events(
     study_instance_uid: str | None = None,
     *,
     patients: Sequence[str] = (),
+    labels: Sequence[str] = (),
     study: str | None = None,
     instances: int | None = None,
     query: str | None = None,
@@ -43,9 +44,9 @@ def dicom_events(
 ) -> list[Event]:
     """Instances of a study were sent, described, stored or refused, or studies were queried.
 
-    `patients` are references of the patients concerned, `study` the reference of the ImagingStudy, `instances` how many
-    were moved. `query` is path and query string of a QIDO-RS request. `refused` is the code of the decision, where an
-    instance was refused at the door.
+    `patients` are references of the patients concerned, `labels` what says who may see the studies, `study` the
+    reference of the ImagingStudy, `instances` how many were moved. `query` is path and query string of a QIDO-RS
+    request. `refused` is the code of the decision, where an instance was refused at the door.
     """
     coding, action, role = _TRIGGERS[trigger]
     shape = Shape(
@@ -64,7 +65,15 @@ def dicom_events(
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
     concerned: Sequence[str | None] = tuple(dict.fromkeys(patients)) or (None,)
     return [
-        event(shape, caller, role, moment, (_patient(patient), *entities) if patient else entities, patient=patient)
+        event(
+            shape,
+            caller,
+            role,
+            moment,
+            (_patient(patient), *entities) if patient else entities,
+            patient=patient,
+            labels=labels,
+        )
         for patient in concerned
     ]
 

@@ -18,6 +18,7 @@ from fhirserver.audit import codes, parts
 from fhirserver.audit.caller import Caller, Moment
 from fhirserver.audit.decisions import consent_events
 from fhirserver.audit.event import Event, event
+from fhirserver.audit.hidden import Labels, disclosed, labels_of
 from fhirserver.audit.parts import Part, Shape, frozen
 from fhirserver.store.rows import Row
 
@@ -70,14 +71,18 @@ def search_events(access: Access, type_: str, query_string: str, rows: Iterable[
     What was asked is told, not what was found; the patients are those of the rows and those the query names, and each
     is told how many resources of their own the answer held. Where there are several, each is told the names of the
     parameters only, for the values may be those of others; an event about nobody then has the whole query.
+
+    Resources with labels that say who may see them are counted in events of their own, which carry those labels: to
+    whom they are hidden, the search is told as if it had not found them.
     """
-    disclosed = Counter(dict.fromkeys(_named_patients(type_, query_string), 0))
-    disclosed.update(patient for row in rows for patient in row.patients)
-    concerned: Sequence[str | None] = tuple(disclosed) or (None,)
+    named = _named_patients(type_, query_string)
+    counts: Counter[tuple[str, Labels]] = Counter({(patient, ()): 0 for patient in named})
+    counts.update(disclosed(type_, rows))
+    concerned: Sequence[tuple[str | None, Labels]] = tuple(counts) or ((None, ()),)
     names = sorted({name for name, _ in parse_qsl(query_string, keep_blank_values=True)})
     cleaned = f"{type_}?{'&'.join(names)}"
     whole = parts.query(f"{type_}?{query_string}", cleaned)
-    is_shared = len(concerned) > 1
+    is_shared = len({patient for patient, _ in concerned}) > 1
     asked = parts.query(cleaned, cleaned) if is_shared else whole
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
     extra = (frozen(codes.AUDIT_LOG_USED),) if type_ == "AuditEvent" else ()
@@ -88,16 +93,18 @@ def search_events(access: Access, type_: str, query_string: str, rows: Iterable[
             caller,
             "query",
             moment,
-            (whole, request) if patient is None else (asked, parts.patient(patient, disclosed[patient]), request),
+            (whole, request) if patient is None else (asked, parts.patient(patient, counts[patient, labels]), request),
             patient=patient,
+            labels=labels,
         )
-        for patient in (*concerned, *([None] if is_shared else []))
+        for patient, labels in (*concerned, *([(None, ())] if is_shared else []))
     ]
 
 
 def _events(access: Access, interaction: str, row: Row, data: Part) -> list[Event]:
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
     request = parts.request(access.request_id)
+    labels = labels_of(access, interaction, row)
     role = _INTERACTIONS[interaction][2]
     extra = (frozen(codes.AUDIT_LOG_USED),) if row.type == "AuditEvent" else ()
     concerned: Sequence[str | None] = row.patients or (None,)
@@ -109,6 +116,7 @@ def _events(access: Access, interaction: str, row: Row, data: Part) -> list[Even
             moment,
             _entities(data, patient, request),
             patient=patient,
+            labels=labels,
         )
         for patient in concerned
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
@@ -66,10 +66,12 @@ def operator_events(
     now: datetime,
     details: Mapping[str, str] | None = None,
     patient: str | None = None,
+    labels: Sequence[str] = (),
 ) -> list[Event]:
     """An operator (the name of an account of the machine) acted on the command line.
 
-    `target` is the client or person concerned; `patient` is set where the act concerns a patient's record.
+    `target` is the client, person or resource concerned; `patient` is set where the act concerns a patient's record,
+    and `labels` are then those of the resource that say who may see it.
     """
     type_, subtype, action = _ACTS[act]
     caller = Caller(name=operator, client_id="fhirserver command line", transport="command line")
@@ -77,4 +79,4 @@ def operator_events(
     if patient is not None:
         entities.append(parts.patient(patient))
     shape = Shape(type_, action, (subtype,))
-    return [event(shape, caller, "authentication", Moment(now, None), entities, patient=patient)]
+    return [event(shape, caller, "authentication", Moment(now, None), entities, patient=patient, labels=labels)]

@@ -120,9 +120,13 @@ def _search_routes(routes: Blueprint, service: Service) -> None:
             series=series,
         )
         results, more = found.results(level)
-        patients = {patient for row in found.rows.values() for patient in row.patients}
         asked = f"{request.path}?{request.query_string.decode('latin-1')}"
-        audit.flush(access, audit.dicom_events(access, "query", study, patients=sorted(patients), query=asked))
+        events = [
+            event
+            for labels, patients in audit.by_labels(found.rows.values()).items()
+            for event in audit.dicom_events(access, "query", study, patients=patients, labels=labels, query=asked)
+        ]
+        audit.flush(access, events)
         response = _Whole([dicom_json.joined(results)], content_type=content_type)
         for text in (*query.warnings, *([_MORE] if more else [])):
             response.headers.add("Warning", _warning(text))

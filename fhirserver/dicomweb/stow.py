@@ -49,6 +49,9 @@ MAX_PARTS: Final = 5_000
 _PATIENTS: Final = 20
 """Patients with one identifier beyond which we do not look for the right one."""
 
+_STUDIES: Final = 20
+"""ImagingStudies of one study to look through for labels: one holds the images, others may have been announced."""
+
 _ENDPOINTS: Final = 8
 """Ids that an establishment's Endpoint may have; each is taken by somebody else before the next is tried."""
 
@@ -233,10 +236,20 @@ class StudyStore:
         self._outcome.refused += [one.refused(reason) for one in batch.received]
         decided = [noted.decision.code for noted in self._access.decisions if noted.decision.effect != "permit"]
         code = decided[-1] if reason is Reason.NOT_AUTHORISED and decided else _code(reason)
-        self._tell(uid, patients, len(batch.received), code)
+        labels = self._labels(uid) if patients else ()
+        self._tell(uid, patients, len(batch.received), code, labels)
 
-    def _tell(self, study: str | None, patients: Sequence[str], count: int, code: str) -> None:
-        events = audit.dicom_events(self._access, "store", study, patients=patients, instances=count, refused=code)
+    def _labels(self, uid: str) -> Sequence[str]:
+        """The labels of the study that instances were refused for, if it is here: its event is hidden from the same."""
+        query = self._query("ImagingStudy", *identifier_of(uid).split("|", 1))
+        return audit.labels_of_any(self._access, self._store.find(query.type, query.expression, limit=_STUDIES))
+
+    def _tell(
+        self, study: str | None, patients: Sequence[str], count: int, code: str, labels: Sequence[str] = ()
+    ) -> None:
+        events = audit.dicom_events(
+            self._access, "store", study, patients=patients, labels=labels, instances=count, refused=code
+        )
         audit.flush(self._access, events)
 
     def _write(self, unit: Unit, uid: str, batch: _Batch, patient: str, keys: Mapping[str, str]) -> _Written:
@@ -324,7 +337,13 @@ class StudyStore:
         return [
             *audit.write_events(self._access, "create" if is_new else "update", row),
             *audit.dicom_events(
-                self._access, "store", uid, patients=row.patients, study=row.reference, instances=count
+                self._access,
+                "store",
+                uid,
+                patients=row.patients,
+                labels=audit.labels_of(self._access, "store", row),
+                study=row.reference,
+                instances=count,
             ),
         ]
 

@@ -215,6 +215,7 @@ class Retrieve:
                 trigger,
                 self._uid,
                 patients=self.row.patients,
+                labels=audit.labels_of(self._access, "retrieve", self.row),
                 study=self.row.reference,
                 instances=instances,
             ),

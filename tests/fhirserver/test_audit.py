@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from consent.decision import Decision, Reason
-from consent.facts import audience
+from consent.facts import OPEN_END, OPEN_START, audience
 from consent.policy import DEFAULT
-from consent.request import Actor
+from consent.request import Actor, parse_scopes
 from fhirserver import audit
 from fhirserver.access import Access, Noted
 from fhirserver.audit import codes
@@ -167,16 +168,11 @@ def test_the_row_agrees_with_the_json(name: str, event: Event) -> None:
     assert json_["recorded"] == json_["meta"]["lastUpdated"] == "2026-11-24T09:00:00.123Z"
 
 
-def test_ids_grow_with_time() -> None:
-    ids = []
-    for _ in range(3):
-        ids.append(audit.token_events("issued", now=NOW, client_id="his")[0].id)
-        started = time.time_ns() // 1_000_000
-        while time.time_ns() // 1_000_000 == started:
-            pass
+def test_ids_grow_with_time_and_within_a_millisecond() -> None:
+    ids = [audit.token_events("issued", now=NOW, client_id="his")[0].id for _ in range(500)]
 
-    assert ids == sorted(ids)
-    assert all(len(id_) == 32 for id_ in ids)
+    assert ids == sorted(set(ids))
+    assert all(len(id_) == 32 and id_[12] == "7" and id_[16] in "89ab" for id_ in ids)
 
 
 # ------------------------------------------------------------------------------------------------------- BALP
@@ -541,6 +537,211 @@ def test_an_instance_refused_at_the_door_is_a_failure_with_its_code() -> None:
     (event,) = audit.dicom_events(access(), "store", "1.2.3", patients=["Patient/p"], refused="opposed")
 
     assert (resource(event)["outcome"], resource(event)["outcomeDesc"]) == ("8", "opposed")
+
+
+# ------------------------------------------------------------------------------------------------------- hidden
+
+
+TRE_A07 = "https://mos.esante.gouv.fr/NOS/TRE_A07-StatutVisibiliteDocument/FHIR/TRE-A07-StatutVisibiliteDocument"
+HIDDEN = f"{TRE_A07}|INVISIBLE_PATIENT"
+FROM_REPRESENTATIVES = f"{TRE_A07}|INVISIBLE_REPRESENTANTS_LEGAUX"
+RESTRICTED = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality|R"
+
+
+def labels(event: Event) -> list[str]:
+    found: list[str] = event.document["facts"]["labels"]
+    return found
+
+
+def is_shown(event: Event, kind: str = "patient") -> bool:
+    """Whether the rules show an event to its patient, or to a representative who could read the trail."""
+    facts = event.document["facts"]
+    subject = facts["subjects"][0]
+    reference = subject["patient"] if kind == "patient" else "RelatedPerson/m"
+    if kind == "representative":
+        authority = {"kind": "representative", "key": reference, "organization": None, "source": "RelatedPerson/m"}
+        facts = {
+            **facts,
+            "subjects": [{**subject, "relations": [{**authority, "from": OPEN_START, "until": OPEN_END}]}],
+        }
+    actor = Actor(
+        kind,  # type: ignore[arg-type]  # one of the literals
+        reference,
+        keys=frozenset({reference}),
+        patients=frozenset({subject["patient"]}),
+        scopes=parse_scopes("user/*.rs patient/*.rs"),
+    )
+    asked = Access(actor=actor, purpose="PATRQT", now=NOW, request_id="r")
+    return asked.decide("read", facts).is_permit
+
+
+def hidden_events() -> dict[str, list[Event]]:
+    doctor, exam = access(), row(labels=[RESTRICTED, HIDDEN])
+    seen = audit.labels_of(doctor, "retrieve", exam)
+    return {
+        "read": audit.read_events(doctor, exam, decision()),
+        "read by Consent": audit.read_events(doctor, exam, BY_CONSENT),
+        "vread": audit.read_events(doctor, exam, decision(), "vread"),
+        "history": audit.read_events(doctor, exam, decision(), "history"),
+        "update": audit.write_events(access("Client/his"), "update", exam),
+        "delete": audit.write_events(access("Client/his"), "delete", exam),
+        "refusal": audit.refusal_events(doctor, Noted("read", "ImagingStudy", "a", ("Patient/p",), REFUSED, (HIDDEN,))),
+        "retrieve": audit.dicom_events(doctor, "retrieve", "1.2.3", patients=["Patient/p"], labels=seen),
+        "explanation": audit.operator_events(
+            "anne", "explain", "ImagingStudy/a", now=NOW, patient="Patient/p", labels=seen
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", hidden_events())
+def test_an_event_about_a_hidden_exam_is_hidden_from_the_patient_and_its_json_does_not_say_so(name: str) -> None:
+    for event in hidden_events()[name]:
+        assert labels(event) == [HIDDEN]
+        assert "security" not in resource(event)["meta"]
+        assert not is_shown(event)
+        assert "auditor" in event.document["aud"]
+
+
+def test_an_event_about_an_exam_that_is_not_hidden_is_shown_whatever_its_other_labels() -> None:
+    (event,) = audit.read_events(access(), row(labels=[RESTRICTED]), decision())
+
+    assert labels(event) == []
+    assert is_shown(event)
+    assert is_shown(event, "representative")
+
+
+def test_an_event_about_an_exam_hidden_from_representatives_is_shown_to_the_patient_only() -> None:
+    (event,) = audit.read_events(access(), row(labels=[FROM_REPRESENTATIVES]), decision())
+
+    assert is_shown(event)
+    assert not is_shown(event, "representative")
+
+
+@pytest.mark.parametrize("interaction", ["vread", "history"])
+def test_a_version_from_before_an_exam_was_hidden_is_told_as_hidden(interaction: str) -> None:
+    doctor = access()
+    doctor.note(interaction, "ImagingStudy", "a", ("Patient/p",), decision(), (HIDDEN,))
+
+    events = audit.read_events(doctor, row(), BY_CONSENT, interaction)
+
+    assert [labels(event) for event in events] == [[HIDDEN], [HIDDEN]]
+
+
+def test_a_binary_is_as_hidden_as_what_it_hangs_on_now() -> None:
+    doctor = access()
+    doctor.note("read", "DocumentReference", "d", ("Patient/p",), decision(), (HIDDEN,))
+    doctor.note("read", "DocumentReference", "e", ("Patient/p",), decision(), (FROM_REPRESENTATIVES,))
+
+    (event,) = audit.read_events(doctor, row("Binary", "b", related=["DocumentReference/d"]), decision())
+
+    assert labels(event) == [HIDDEN]
+
+
+def test_a_refused_attempt_to_take_the_label_away_is_told_as_hidden() -> None:
+    establishment = access("Client/his")
+    establishment.note("update", "ImagingStudy", "a", ("Patient/p",), decision(), (HIDDEN,))
+    establishment.note("update", "ImagingStudy", "a", ("Patient/p",), REFUSED)
+
+    (event,) = audit.refusal_events(establishment, establishment.decisions[-1])
+
+    assert labels(event) == [HIDDEN]
+
+
+def test_a_decision_is_noted_with_the_labels_that_say_who_may_see() -> None:
+    doctor = access()
+    facts = {**static_facts({"resourceType": "ImagingStudy"}, "a", (), DEFAULT), "labels": [RESTRICTED, HIDDEN]}
+
+    doctor.decide("read", facts)
+
+    assert doctor.decisions[-1].labels == (HIDDEN,)
+
+
+def counts(events: Sequence[Event]) -> dict[str, tuple[str, list[str]]]:
+    """Of events of a search: how many of whose resources, and with which labels."""
+    told = [(of_role(event, "1")[0], labels(event)) for event in events if of_role(event, "1")]
+    return {
+        f"{one['what']['reference']} {number}": (one["detail"][0]["valueString"], with_labels)
+        for number, (one, with_labels) in enumerate(told)
+    }
+
+
+def test_a_search_counts_what_is_hidden_in_an_event_that_is_hidden() -> None:
+    found = [row(), row(id_="b", labels=[HIDDEN]), row(id_="c", labels=[RESTRICTED])]
+
+    events = audit.search_events(access(), "ImagingStudy", "modality=CT", found)
+
+    assert counts(events) == {"Patient/p 0": ("2", []), "Patient/p 1": ("1", [HIDDEN])}
+    assert [is_shown(event) for event in events] == [True, False]
+
+
+def test_a_search_that_finds_hidden_exams_only_is_told_as_one_that_finds_nothing() -> None:
+    found = [row(labels=[HIDDEN])]
+
+    shown, hidden = audit.search_events(access(), "ImagingStudy", "patient=p&modality=CT", found)
+    (nothing,) = audit.search_events(access(), "ImagingStudy", "patient=p&modality=CT", [])
+
+    assert resource(shown)["entity"] == resource(nothing)["entity"]
+    assert (is_shown(shown), is_shown(hidden)) == (True, False)
+
+
+def test_a_search_that_names_nobody_and_finds_hidden_exams_only_is_not_told_to_the_patient() -> None:
+    (event,) = audit.search_events(access(), "ImagingStudy", "modality=CT", [row(labels=[HIDDEN])])
+
+    assert not is_shown(event)
+    assert counts([event]) == {"Patient/p 0": ("1", [HIDDEN])}
+    assert base64.b64decode(of_role(event, "24")[0]["query"]) == b"ImagingStudy?modality=CT"
+
+
+def test_a_search_counts_what_is_hidden_from_representatives_apart() -> None:
+    events = audit.search_events(access(), "ImagingStudy", "patient=p", [row(), row(labels=[FROM_REPRESENTATIVES])])
+
+    assert [is_shown(event) for event in events] == [True, True]
+    assert [is_shown(event, "representative") for event in events] == [True, False]
+
+
+def referring(id_: str, reference: str, **facts: Any) -> Row:
+    return replace(row("DiagnosticReport", id_, **facts), body=b'{"encounter":{"reference":"%b"}}' % reference.encode())
+
+
+def test_what_only_a_hidden_match_includes_is_not_counted_for_the_patient() -> None:
+    matches = [referring("r1", "Encounter/e1"), referring("r2", "Encounter/e2", labels=[HIDDEN])]
+    included = [row("Encounter", "e1"), row("Encounter", "e2")]
+
+    events = audit.search_events(access(), "DiagnosticReport", "patient=p", [*matches, *included])
+
+    assert counts(events) == {"Patient/p 0": ("2", []), "Patient/p 1": ("2", [HIDDEN])}
+
+
+def test_what_a_hidden_and_another_match_include_is_counted_for_the_patient() -> None:
+    matches = [referring("r1", "Encounter/e1"), referring("r2", "Encounter/e1", labels=[HIDDEN])]
+
+    events = audit.search_events(access(), "DiagnosticReport", "patient=p", [*matches, row("Encounter", "e1")])
+
+    assert counts(events) == {"Patient/p 0": ("2", []), "Patient/p 1": ("1", [HIDDEN])}
+
+
+def test_what_refers_to_a_hidden_match_only_is_not_counted_for_the_patient() -> None:
+    matches = [row("Encounter", "e1", labels=[HIDDEN]), row("Encounter", "e2")]
+    included = [referring("r1", "Encounter/e1"), referring("r2", "https://fhir.example/fhir/Encounter/e2")]
+
+    events = audit.search_events(access(), "Encounter", "patient=p", [*matches, *included])
+
+    assert counts(events) == {"Patient/p 0": ("2", []), "Patient/p 1": ("2", [HIDDEN])}
+
+
+def test_what_is_included_nobody_knows_why_is_not_counted_for_the_patient_beside_hidden_matches() -> None:
+    found = [row(), row(id_="b", labels=[HIDDEN]), row("Encounter", "e1")]
+
+    events = audit.search_events(access(), "ImagingStudy", "patient=p", found)
+
+    assert counts(events) == {"Patient/p 0": ("1", []), "Patient/p 1": ("2", [HIDDEN])}
+
+
+def test_the_patients_of_a_dicom_query_are_told_by_the_labels_of_their_studies() -> None:
+    found = [row(), row(id_="b", labels=[HIDDEN]), row(id_="c", patients=["Patient/q"], labels=[HIDDEN])]
+
+    assert audit.by_labels(found) == {(): ["Patient/p"], (HIDDEN,): ["Patient/p", "Patient/q"]}
+    assert audit.by_labels([]) == {(): ()}
 
 
 # ------------------------------------------------------------------------------------- tokens and administration

@@ -170,6 +170,7 @@ def _searches() -> Iterator[Edge]:
         ("of Consents", "Consent", lambda one: {"patient": one.key, "status": "active"}),
         ("of related persons", "RelatedPerson", lambda one: {"patient": one.key}),
         ("of the audit trail", "AuditEvent", lambda one: {"patient": f"Patient/{one.key}", "_total": "accurate"}),
+        ("of the whole audit trail", "AuditEvent", lambda one: {"patient": f"Patient/{one.key}", "_count": "1000"}),
         ("of the trail of a study", "AuditEvent", lambda one: {"entity": one.reference("ImagingStudy")}),
         ("of a Binary", "Binary", lambda one: {"_id": one.key}),
         ("of documents with their study", "DocumentReference",
@@ -191,7 +192,7 @@ def _searches() -> Iterator[Edge]:
             about,
             tells=type_ not in {"AuditEvent", "Binary"} and "but" not in name and "by no date" not in name,
         )
-    posted = (asked[0], asked[3], asked[8], asked[24], asked[38], asked[39])
+    posted = (asked[0], asked[3], asked[8], asked[24], asked[39], asked[40])
     for name, type_, pairs in posted:
         yield Edge(
             f"search by form {name}",

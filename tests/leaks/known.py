@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-_TRAIL: Final = (
-    "An AuditEvent about an exam that is hidden from the patient names the exam and is shown to the patient: "
-    "events carry no label of what they tell of (FAQ 19)."
+_BEFORE: Final = (
+    "An AuditEvent from before an exam was hidden names it and stays in the trail of the patient, who could see the "
+    "exam then: labels of an event are those of its instant (FAQ 19)."
 )
 
 KNOWN: Final[Mapping[tuple[str, str], str]] = {
-    ("search of the audit trail", "hidden-from-patient"): _TRAIL,
-    ("search of the trail of a study", "hidden-from-patient"): _TRAIL,
+    ("search of the audit trail", "hidden-later"): _BEFORE,
+    ("search of the whole audit trail", "hidden-later"): _BEFORE,
+    ("search of the trail of a study", "hidden-later"): _BEFORE,
 }
 """By the names of edge and outcome: why."""

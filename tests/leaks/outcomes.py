@@ -13,6 +13,7 @@ from typing import Final
 
 from fhirserver.demo import resources
 from fhirserver.demo.http import Caller
+from tests.leaks.edges import EDGES
 from tests.leaks.world import (
     CLIENTS,
     CLINICAL,
@@ -20,6 +21,7 @@ from tests.leaks.world import (
     INSURERS_DOCTOR,
     OTHER,
     PERFORMED,
+    RADIOLOGIST,
     TYPES,
     YESTERDAY,
     Change,
@@ -150,6 +152,20 @@ def _opposed(world: World, record: Record, is_here: bool) -> None:
         world.home.put(said).expect(201)
 
 
+def _looked_at(change: Change) -> Write:
+    """A clinical record that is hidden from the start, and that a professional has asked for in every way."""
+
+    def write(world: World, record: Record, is_here: bool) -> None:
+        if is_here:
+            world.write(record, change=change, is_announced=True)
+        else:
+            world.write(record, only=set(TYPES) - set(CLINICAL))
+        for edge in EDGES:
+            edge.put(world.professional(RADIOLOGIST), record)
+
+    return write
+
+
 def _without_the_study(world: World, record: Record, is_here: bool) -> None:
     left = set(TYPES) - set(_OF_THE_STUDY)
     world.write(record, members=[member(_DOCTOR)], only=TYPES if is_here else left)
@@ -192,11 +208,12 @@ OUTCOMES: Final = (
     Outcome("opposed-elsewhere", _other_establishment, _opposed),
     Outcome("other-patient", _always(_FORMER.reference("Patient")), _all(member(_DOCTOR))),
     Outcome("other-establishment", _other_establishment, _all(member(_DOCTOR))),
-    Outcome("hidden-from-patient", _person("Patient"), _part(label("INVISIBLE_PATIENT", _VISIBILITY)), CLINICAL),
+    Outcome("hidden-from-patient", _person("Patient"), _looked_at(label("INVISIBLE_PATIENT", _VISIBILITY)), CLINICAL),
+    Outcome("hidden-later", _person("Patient"), _part(label("INVISIBLE_PATIENT", _VISIBILITY)), CLINICAL),
     Outcome(
         "hidden-from-parent",
         _person("RelatedPerson"),
-        _part(label("INVISIBLE_REPRESENTANTS_LEGAUX", _VISIBILITY)),
+        _looked_at(label("INVISIBLE_REPRESENTANTS_LEGAUX", _VISIBILITY)),
         CLINICAL,
     ),
     Outcome("of-age", _always(record_of("of-age-here").reference("RelatedPerson")), _of_age),

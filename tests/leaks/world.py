@@ -112,6 +112,17 @@ class Record:
         """The same as a reference."""
         return f"{type_}/{self.id(type_)}"
 
+    @property
+    def announcement(self) -> Resource:
+        """The ImagingStudy as an establishment announces it before it sends the images."""
+        return {
+            "resourceType": "ImagingStudy",
+            "id": self.study_id,
+            "status": "registered",
+            "identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{self.uids[0]}"}],
+            "subject": {"reference": self.reference("Patient")},
+        }
+
     @cached_property
     def names(self) -> dict[str, str]:
         """Whatever a caller may have put into a question, and what to call it when answers are compared."""
@@ -306,8 +317,12 @@ class World:
         only: Iterable[str] = TYPES,
         change: Change | None = None,
         changed: Iterable[str] = CLINICAL,
+        is_announced: bool = False,
     ) -> None:
-        """Write a record, or `only` some types of it; `change` is what is special about those in `changed`."""
+        """Write a record, or `only` some types of it; `change` is what is special about those in `changed`.
+
+        An ImagingStudy is changed once its images are here, or announced with the change before they come.
+        """
         wanted, special = set(only), set(changed)
         whole = record.resources(members)
         if change is not None:
@@ -316,6 +331,10 @@ class World:
         if entries:
             self.home.post(resources.transaction(entries)).expect(200)
         if "ImagingStudy" not in wanted:
+            return
+        if change is not None and is_announced:
+            self.home.put(change(record.announcement)).expect(201)
+            self.home.store([record.instance]).expect(200)
             return
         self.home.store([record.instance]).expect(200)
         if change is not None and "ImagingStudy" in special:

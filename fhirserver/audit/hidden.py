@@ -1,0 +1,87 @@
+"""What an event must not tell the person concerned, or their representatives: that a hidden resource was looked at.
+
+An event carries the labels that say who may see the resource it tells of (TRE_A07), as a fact and not in its JSON; the
+rules of `consent` then hide it from whom that resource is hidden. It keeps them, for the trail is never rewritten.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from fhirserver.access import Access, Noted, visibility
+from fhirserver.store.rows import Row
+
+Labels = tuple[str, ...]
+
+
+def labels_of(access: Access, interaction: str, row: Row) -> Labels:
+    """The labels of a row given out or written.
+
+    Of a past version also those of the present one, by which it was decided: a version from before an exam was hidden
+    names the exam all the same. Of a Binary also those of the resource that it hangs on.
+    """
+    own = visibility(row.facts)
+    if row.type == "Binary":
+        return _noted(access, {row.reference, *row.facts.get("related", ())}, own)
+    return _noted(access, {row.reference}, own) if interaction in {"vread", "history"} else own
+
+
+def labels_refused(access: Access, noted: Noted) -> Labels:
+    """The labels of a resource that was refused: a state that is refused may have fewer than the one that is stored."""
+    return _noted(access, {f"{noted.type}/{noted.id}"}, noted.labels)
+
+
+def labels_of_any(access: Access, rows: Iterable[Row]) -> Labels:
+    """The labels of every one of some rows, and of everything decided on so far."""
+    found = dict.fromkeys(label for row in rows for label in visibility(row.facts))
+    return tuple(dict.fromkeys((*found, *(label for noted in access.decisions for label in noted.labels))))
+
+
+def _noted(access: Access, references: Collection[str], own: Labels) -> Labels:
+    found = dict.fromkeys(own)
+    for noted in access.decisions:
+        if noted.labels and f"{noted.type}/{noted.id}" in references:
+            found.update(dict.fromkeys(noted.labels))
+    return tuple(found)
+
+
+def by_labels(rows: Iterable[Row]) -> dict[Labels, Sequence[str]]:
+    """The patients whom rows concern, by the labels of the rows; nobody, without a label, where there is no row."""
+    patients: dict[Labels, dict[str, None]] = {}
+    for row in rows:
+        patients.setdefault(visibility(row.facts), {}).update(dict.fromkeys(row.patients))
+    return {labels: sorted(concerned) for labels, concerned in patients.items()} or {(): ()}
+
+
+def disclosed(type_: str, rows: Iterable[Row]) -> Counter[tuple[str, Labels]]:
+    """How many of the rows of a searchset, matches of `type_` and what they include, each patient had by labels."""
+    labelled = [(row, visibility(row.facts)) for row in rows]
+    if any(labels for _, labels in labelled):
+        labelled = list(_hanging(type_, labelled))
+    return Counter((patient, labels) for row, labels in labelled for patient in row.patients)
+
+
+def _hanging(type_: str, labelled: Sequence[tuple[Row, Labels]]) -> Iterator[tuple[Row, Labels]]:
+    """Give a row that is there only because hidden ones include it their labels too: its number would tell of them.
+
+    Who refers to whom is read from the bytes; a row for which that cannot be seen has the labels of every match.
+    """
+    matches = [(row, labels) for row, labels in labelled if row.type == type_]
+    every = [labels for _, labels in matches]
+    for row, labels in labelled:
+        if row.type == type_:
+            yield row, labels
+            continue
+        above = [more for match, more in matches if _are_linked(match, row)]
+        inherited = () if () in above else [label for more in above or every for label in more]
+        yield row, tuple(dict.fromkeys((*labels, *inherited)))
+
+
+def _are_linked(one: Row, other: Row) -> bool:
+    return _refers(one, other) or _refers(other, one)
+
+
+def _refers(one: Row, other: Row) -> bool:
+    reference = other.reference.encode()
+    return reference + b'"' in one.body or reference + b"/_history/" in one.body
