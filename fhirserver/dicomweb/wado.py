@@ -103,7 +103,7 @@ class Retrieve:
     def _find(self, study: str, zone: ZoneInfo) -> Row:
         """By the id that a study has here, which also notes a refusal for the audit; else by its identifier."""
         with contextlib.suppress(NotFound, Gone):
-            return self._holding(self._store.read("ImagingStudy", id_of(study)), study)
+            return self._holding(self._store.read("ImagingStudy", id_of(study), with_body=False), study)
         pairs = [("identifier", identifier_of(study))]
         query = parse(SUPPORTED["ImagingStudy"], pairs, handling="strict", zone=zone, supported=SUPPORTED)
         for row in self._store.find("ImagingStudy", query.expression, limit=_ANNOUNCED, interaction="retrieve"):
