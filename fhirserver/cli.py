@@ -479,7 +479,7 @@ def explain_decision(
 def _explain(opened: _Opened, resource: str, interaction: str, claims: Claims) -> Explanation:
     """The decision on the stored facts of the resource, audited for each patient concerned."""
     from consent.request import LETTER_OF, Interaction
-    from fhirserver.access import explain
+    from fhirserver.access import explain, visibility
     from fhirserver.oauth.bearer import Bearer
 
     if not _RESOURCE.fullmatch(resource):
@@ -489,8 +489,9 @@ def _explain(opened: _Opened, resource: str, interaction: str, claims: Claims) -
     access = Bearer(opened.config, opened.database, opened.keys).access_of(claims, datetime.now(UTC), "command line")
     explained = explain(opened.database, opened.config, access, cast("Interaction", interaction), resource)
     patients: Sequence[str | None] = explained.row.patients or (None,)
+    details = {"as": claims.subject, "code": explained.decision.code}
     for patient in patients:
-        opened.note("explain", resource, {"as": claims.subject, "code": explained.decision.code}, patient=patient)
+        opened.note("explain", resource, details, patient=patient, labels=visibility(explained.row.facts))
     return explained
 
 
@@ -562,15 +563,26 @@ class _Opened:
     database: Database
     keys: SigningKeys
 
-    def note(self, act: Any, target: str, details: dict[str, str], *, patient: str | None = None) -> None:
-        """Audit what the operator did; the answer is printed only afterwards."""
+    def note(
+        self,
+        act: Any,
+        target: str,
+        details: dict[str, str],
+        *,
+        patient: str | None = None,
+        labels: Sequence[str] = (),
+    ) -> None:
+        """Audit what the operator did; the answer is printed only afterwards.
+
+        `labels` say from whom the resource, and so the event, is hidden.
+        """
         from fhirserver import audit
 
         details = {name: text for name, text in details.items() if text}
-        audit.flush(
-            None,
-            audit.operator_events(_operator(), act, target, now=datetime.now(UTC), details=details, patient=patient),
+        events = audit.operator_events(
+            _operator(), act, target, now=datetime.now(UTC), details=details, patient=patient, labels=labels
         )
+        audit.flush(None, events)
 
 
 @contextmanager
