@@ -32,7 +32,7 @@ from fhirserver.store.objects import Objects
 from fhirserver.store.resource_store import ResourceStore
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from wsgiref.types import WSGIEnvironment
 
 _WARNING_AGENT = "fhirserver"
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from flask import Response
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from wsgiref.types import WSGIEnvironment
+
     from werkzeug.datastructures import Headers
 
 

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 CATEGORIES = ("care", "payer", "employer", "operator", "auditor")
-"""What a client is to the region: a care establishment, a payer, an employer, the region's own operator, or its auditor.
+"""What a client is to the region: a care establishment, a payer, an employer, the region's operator, or its auditor.
 
 Operator and auditor are two: who keeps the directory does not read the trail.
 """
