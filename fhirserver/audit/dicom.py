@@ -46,7 +46,9 @@ def dicom_events(
 
     `patients` are references of the patients concerned, `labels` what says who may see the studies, `study` the
     reference of the ImagingStudy, `instances` how many were moved. `query` is path and query string of a QIDO-RS
-    request. `refused` is the code of the decision, where an instance was refused at the door.
+    request; where it concerns several patients each is told the path only, for the values may be those of others, and
+    an event about nobody has the whole. `refused` is the code of the decision, where an instance was refused at the
+    door.
     """
     coding, action, role = _TRIGGERS[trigger]
     shape = Shape(
@@ -56,25 +58,29 @@ def dicom_events(
         reason=refused,
         profiles=(codes.OAUTH_MINIMAL,),
     )
-    entities = []
-    if study_instance_uid is not None:
-        entities.append(_study(study_instance_uid, study, instances))
-    if query is not None:
-        entities.append(parts.query(query, query.partition("?")[0]))
-    entities.append(parts.request(access.request_id))
-    caller, moment = Caller.of(access), Moment(access.now, access.request_id)
     concerned: Sequence[str | None] = tuple(dict.fromkeys(patients)) or (None,)
+    is_shared = query is not None and len(concerned) > 1
+    told: list[Part] = []
+    if study_instance_uid is not None:
+        told.append(_study(study_instance_uid, study, instances))
+    whole = told
+    if query is not None:
+        path = query.partition("?")[0]
+        whole = [*told, parts.query(query, path)]
+        told = [*told, parts.query(path, path)] if is_shared else whole
+    request = parts.request(access.request_id)
+    caller, moment = Caller.of(access), Moment(access.now, access.request_id)
     return [
         event(
             shape,
             caller,
             role,
             moment,
-            (_patient(patient), *entities) if patient else entities,
+            (_patient(patient), *told, request) if patient else (*whole, request),
             patient=patient,
             labels=labels,
         )
-        for patient in concerned
+        for patient in (*concerned, *([None] if is_shared else []))
     ]
 
 

@@ -796,3 +796,10 @@ def test_a_read_event_costs_less_than_eighty_microseconds() -> None:
 
     print(f"{best * 1e6:.0f} µs a read event")
     assert best < 80e-6
+
+
+def test_a_dicom_query_that_concerns_several_patients_tells_none_of_them_the_others() -> None:
+    patients = ["Patient/p", "Patient/q"]
+    events = audit.dicom_events(access(), "query", patients=patients, query="/dicomweb/studies?PatientID=42")
+    whole = base64.b64encode(b"/dicomweb/studies?PatientID=42")
+    assert [whole in event.body for event in events] == [False, False, True]
