@@ -58,6 +58,8 @@ AUDIT = (
     IndexModel([("log", ASCENDING), ("seq", ASCENDING)], name="by-chain"),
 )
 HISTORY = (IndexModel([("r", ASCENDING), ("v", DESCENDING)], name="by-resource"),)
+# A lock matters while its transaction runs, which MongoDB ends after a minute.
+LOCKS = (IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=3_600),)
 INSTANCES = (IndexModel([("study", ASCENDING), ("series", ASCENDING), ("number", ASCENDING)], name="by-study"),)
 
 
@@ -82,6 +84,7 @@ def create_indexes(database: Database) -> None:
         (database.audit, AUDIT),
         (database.history, HISTORY),
         (database.instances, INSTANCES),
+        (database.locks, LOCKS),
     ):
         if collection.name in present:
             _drop_changed(collection, models)
@@ -90,7 +93,6 @@ def create_indexes(database: Database) -> None:
     for collection in (
         database.actors,
         database.identities,
-        database.locks,
         database.audit_logs,
         database.patient_access,
     ):
