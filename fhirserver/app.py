@@ -21,7 +21,6 @@ from fhirserver.oauth import server as oauth
 from fhirserver.rest import error_handlers, health, openapi, outcome, routes
 from fhirserver.rest.page_keys import page_keys
 from fhirserver.rest.service import Service
-from fhirserver.store import documents
 from fhirserver.store.audit_log import AuditLog
 from fhirserver.store.database import Database, connect
 
@@ -44,7 +43,7 @@ def create_app(config: Config, database: Database | None = None) -> Flask:
     )
     app.register_blueprint(oauth.blueprint(config, database))
     app.register_blueprint(dicomweb.blueprint(config, database, lambda: bearer.authenticate(request)))
-    service = Service(database, config, _page_keys())
+    service = Service(database, config, page_keys(oauth.shared_secrets()))
     openapi.install(app, routes.blueprint(service, lambda: bearer.authenticate(request)))
     error_handlers.install(
         app,
@@ -74,11 +73,6 @@ def _open(config: Config) -> Database:
     audit.use(log)
     atexit.register(log.close)
     return database
-
-
-def _page_keys() -> list[bytes]:
-    """From the keys that sign tokens: made when the OAuth blueprint was, and shared by every node."""
-    return page_keys(str(key["d"]).encode() for key in documents.signing_keys())
 
 
 def _check_database(database: Database) -> None:

@@ -197,7 +197,7 @@ def _prepare(config: Config, *, exclusive: bool) -> bool:
         swept = Objects(config).sweep(partial(named_objects, database))
         if recovered or swept:
             told.print(f"Recovered from an unclean stop: {recovered} audit events sealed, {swept} objects removed.")
-        return database.resources.estimated_document_count() == 0
+        return database.is_empty
     finally:
         database.close()
 

@@ -11,7 +11,6 @@ import gzip
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import msgspec
 
@@ -87,7 +86,3 @@ def is_a(type_name: str, ancestor: str) -> bool:
 def resource_types() -> tuple[str, ...]:
     """The names of the concrete resource types, sorted."""
     return tuple(sorted(n for n, s in structures().items() if s.kind == "resource" and not s.abstract))
-
-
-Json = Any
-"""A JSON value as parsed: dict, list, str, int, ``decimal.Decimal``, bool or None."""

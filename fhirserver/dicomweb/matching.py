@@ -211,7 +211,6 @@ MATCHED: Final[Mapping[str, tuple[Level, Matcher]]] = {
 }
 """The attributes that may be matched; the two of RequestAttributesSequence are named with or without the sequence."""
 
-_REQUEST_ATTRIBUTES = tag("RequestAttributesSequence")
 _IN_REQUEST_ATTRIBUTES = frozenset({"ScheduledProcedureStepID", "RequestedProcedureID"})
 
 

@@ -65,6 +65,11 @@ class Database:
         """Where current versions of a resource type are: AuditEvents apart, so that they can be append-only."""
         return self.audit if type_ == "AuditEvent" else self.resources
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no resource, by the collection's own count, which costs nothing."""
+        return self.resources.estimated_document_count() == 0
+
     def get(self, collection: Collection[Document], identity: str, fields: Mapping[str, int]) -> Document | None:
         """The document of that `_id`, or None: a bare command, which costs a third less than a cursor."""
         answer = self.command(

@@ -21,9 +21,6 @@ BY_START = "by-start"
 BY_DATE = "by-date"
 BY_PATIENT = "by-patient"
 
-# The sort parameters that have an index of their own, with its name.
-SORTED = {"_lastUpdated": BY_UPDATE, "started": BY_START, "date": BY_DATE}
-
 _VALUES = IndexModel([("t", ASCENDING), ("tk", ASCENDING)], name=BY_VALUE)
 _RANGES = IndexModel([("t", ASCENDING), ("rg.n", ASCENDING), ("rg.lo", ASCENDING), ("rg.hi", ASCENDING)], name=BY_RANGE)
 

@@ -12,7 +12,6 @@ import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -23,19 +22,11 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 from werkzeug.test import TestResponse
 
-from fhirserver.app import create_app
-from fhirserver.config import Config
-from fhirserver.oauth.access_token import Claims, issue
-from fhirserver.oauth.bearer import COMMAND_LINE
-from fhirserver.oauth.keys import SigningKeys
-from fhirserver.store import documents
-from fhirserver.store.database import Database
+from tests.fhirserver.conftest import NUMBERS
 
-NUMBERS = "urn:oid:1.2.250.1.999.1"
 INS = "urn:oid:1.2.250.1.213.1.4.10"
 DICOM_PARTS = 'multipart/related; type="application/dicom"'
 
-_KEYS = {"keys": [{"kty": "RSA"}]}
 _COUNT = itertools.count(1)
 
 
@@ -88,40 +79,9 @@ class Person:
 
 
 @pytest.fixture(scope="module")
-def app(config: Config, database: Database) -> Flask:
-    return create_app(config, database)
-
-
-@pytest.fixture(scope="module")
-def caller(app: Flask, config: Config) -> Callable[..., Caller]:
-    def make(who: str, *, organization: str | None = None, category: str = "care", scope: str | None = None) -> Caller:
-        kind, _, id_ = who.partition("/")
-        if kind == "Client":
-            documents.add_client(
-                id_,
-                name=id_,
-                category=category,
-                organization=organization,
-                jwks=_KEYS,
-                scopes="system/*.cruds",
-                patient_id_system=NUMBERS,
-                replace=True,
-            )
-            claims = Claims(id_, id_, scope or "system/*.cruds")
-        else:
-            context = "user" if kind == "Practitioner" else "patient"
-            claims = Claims(
-                who,
-                COMMAND_LINE,
-                scope or f"{context}/*.cruds",
-                organization=organization,
-                person=who,
-                patient=id_ if kind == "Patient" else None,
-            )
-        token, _ = issue(SigningKeys.load(), config, claims, datetime.now(UTC))
-        return Caller(app.test_client(), token)
-
-    return make
+def caller(app: Flask, token_of: Callable[..., str]) -> Callable[..., Caller]:
+    """Make a caller: a system of an establishment, or a person."""
+    return lambda *who, **options: Caller(app.test_client(), token_of(*who, **options))
 
 
 @pytest.fixture(scope="module")
@@ -211,15 +171,3 @@ def reasons(response: TestResponse) -> list[int]:
     """The failure reasons of a STOW answer, named and unnamed instances alike."""
     failed = [item for tag in ("00081198", "0008119A") for item in response.json.get(tag, {}).get("Value", [])]
     return [item["00081197"]["Value"][0] for item in failed]
-
-
-@pytest.fixture
-def audit_of(database: Database) -> Callable[[], list[dict[str, Any]]]:
-    """The AuditEvents written since the test began, as JSON."""
-    before = {row["_id"] for row in database.audit.find({}, {"_id": 1})}
-
-    def events() -> list[dict[str, Any]]:
-        rows = database.audit.find({}, {"b": 1}).sort([("_id", 1)])
-        return [json.loads(row["b"]) for row in rows if row["_id"] not in before]
-
-    return events

@@ -21,10 +21,10 @@ from fhirserver.config import Config
 from fhirserver.dicomweb.endpoint import endpoint
 from fhirserver.dicomweb.reason_codes import Reason
 from fhirserver.store.database import Database
+from tests.fhirserver.conftest import NUMBERS
 from tests.fhirserver.dicomweb.conftest import (
     DICOM_PARTS,
     INS,
-    NUMBERS,
     Caller,
     Person,
     body_of,

@@ -10,7 +10,6 @@ import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,16 +17,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from fhirserver.app import create_app
-from fhirserver.config import Config
-from fhirserver.oauth.access_token import Claims, issue
-from fhirserver.oauth.bearer import COMMAND_LINE
-from fhirserver.oauth.keys import SigningKeys
-from fhirserver.store import documents
-from fhirserver.store.database import Database
-
 FHIR_JSON = "application/fhir+json"
-_KEYS = {"keys": [{"kty": "RSA"}]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,42 +61,9 @@ class Caller:
 
 
 @pytest.fixture(scope="module")
-def app(config: Config, database: Database) -> Flask:
-    """The application of this module's database."""
-    return create_app(config, database)
-
-
-@pytest.fixture(scope="module")
-def caller(app: Flask, config: Config) -> Callable[..., Caller]:
+def caller(app: Flask, token_of: Callable[..., str]) -> Callable[..., Caller]:
     """Make a caller: a system of an establishment, or a person."""
-
-    def make(who: str, *, organization: str | None = None, category: str = "care", scope: str | None = None) -> Caller:
-        kind, _, id_ = who.partition("/")
-        if kind == "Client":
-            documents.add_client(
-                id_,
-                name=id_,
-                category=category,
-                organization=organization,
-                jwks=_KEYS,
-                scopes="system/*.cruds",
-                replace=True,
-            )
-            claims = Claims(id_, id_, scope or "system/*.cruds")
-        else:
-            context = "user" if kind == "Practitioner" else "patient"
-            claims = Claims(
-                who,
-                COMMAND_LINE,
-                scope or f"{context}/*.cruds",
-                organization=organization,
-                person=who,
-                patient=id_ if kind == "Patient" else None,
-            )
-        token, _ = issue(SigningKeys.load(), config, claims, datetime.now(UTC))
-        return Caller(app.test_client(), token)
-
-    return make
+    return lambda *who, **options: Caller(app.test_client(), token_of(*who, **options))
 
 
 @pytest.fixture(scope="module")
@@ -169,18 +126,6 @@ def declared(his: Caller, doctor: Caller, patient: str) -> str:
         }
     )
     return patient
-
-
-@pytest.fixture
-def audit_of(database: Database) -> Callable[[], list[dict[str, Any]]]:
-    """The AuditEvents written since the test began, as JSON."""
-    before = {row["_id"] for row in database.audit.find({}, {"_id": 1})}
-
-    def events() -> list[dict[str, Any]]:
-        rows = database.audit.find({}, {"b": 1}).sort([("_id", 1)])
-        return [json.loads(row["b"]) for row in rows if row["_id"] not in before]
-
-    return events
 
 
 def issues_of(response: TestResponse) -> list[dict[str, Any]]:
