@@ -36,6 +36,7 @@ from rich.table import Table
 from fhirserver import __version__
 from fhirserver.config import Config
 from fhirserver.errors import FhirError, NotFound, Unavailable
+from fhirserver.signals import HeldSignals, interrupt_once
 
 # Commands load the store, Authlib and the rest when they run: `version` and `--help` answer at once.
 if TYPE_CHECKING:
@@ -106,13 +107,14 @@ def serve(
     demo: Annotated[bool, typer.Option("--demo", help="Fill an empty server with the demo region.")] = False,
 ) -> None:
     """Run the server until Ctrl-C, with a MongoDB of its own unless FHIRSERVER_MONGODB_URI names one."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a stop while starting is a clean one too
+    interrupt_once()
     config = _config(data=data, host=host, port=port, workers=workers)
     with _errors_told():
         _check_address(config)
         try:
             with _serving_database(config) as served:
-                is_empty = _prepare(served, exclusive=not config.mongodb_uri)
+                with HeldSignals():
+                    is_empty = _prepare(served, exclusive=not config.mongodb_uri)
                 os.environ.update(_environment(served))
                 threading.Thread(target=_announce, args=(served, demo, is_empty), daemon=True).start()
                 _run_workers(served)

@@ -39,6 +39,8 @@ from typing import IO, Any, Self
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+from fhirserver.signals import HeldSignals
+
 logger = logging.getLogger(__name__)
 
 REPLICA_SET = "embedded"
@@ -84,7 +86,8 @@ class EmbeddedMongo:
     """The embedded database of one data folder: started, supervised and stopped by one process.
 
     As a context manager it is started on entry and stopped on exit. `snapshot_window` is the number of seconds for
-    which page links can read the past. The owner turns SIGTERM into an ordinary exit, so that `stop` is reached.
+    which page links can read the past. Neither start nor stop is cut through by SIGINT or SIGTERM: a start that one of
+    them meets ends early, with nothing left running, and the signal takes its effect then.
     """
 
     def __init__(self, data: Path, *, snapshot_window: int = 3_600) -> None:
@@ -94,6 +97,7 @@ class EmbeddedMongo:
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._supervisor: threading.Thread | None = None
+        self._signals = HeldSignals()
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self._error: Exception | None = None
@@ -125,38 +129,45 @@ class EmbeddedMongo:
 
         Raises InUseError when another process holds the folder, EmbeddedMongoError when mongod cannot run.
         """
-        self._stopping.clear()
-        self._ready.clear()
-        self._error = None
-        self._take_lock()
         try:
-            self._stop_orphans()
-            self._lay_foundation()
-            # mongod is started by the supervisor: a signal handler that raises does so in the main thread, which must
-            # not be between the birth of a process and knowing of it.
-            self._supervisor = threading.Thread(target=self._supervise, name="mongod-supervisor", daemon=True)
-            self._supervisor.start()
-            self._ready.wait()
-            if self._error is not None:
-                raise self._error
+            with HeldSignals() as self._signals:
+                self._start()
         except BaseException:
             self.stop()
             raise
 
+    def _start(self) -> None:
+        self._stopping.clear()
+        self._ready.clear()
+        self._error = None
+        self._take_lock()
+        self._stop_orphans()
+        self._lay_foundation()
+        self._supervisor = threading.Thread(target=self._supervise, name="mongod-supervisor", daemon=True)
+        self._supervisor.start()
+        self._ready.wait()
+        if self._error is not None:
+            raise self._error
+
     def stop(self) -> None:
         """Stop mongod cleanly and give the folder back; harmless when nothing runs."""
-        self._stopping.set()
-        self._end_process()
-        if self._supervisor is not None:
-            self._supervisor.join(STOP_TIMEOUT)
-            self._supervisor = None
-        self._end_process()  # one that the supervisor was just starting
-        self._release_lock()
+        with HeldSignals():
+            self._stopping.set()
+            self._end_process()
+            if self._supervisor is not None:
+                self._supervisor.join(STOP_TIMEOUT)
+                self._supervisor = None
+            self._end_process()  # one that the supervisor was just starting
+            self._release_lock()
 
     def __enter__(self) -> Self:
         """Start."""
-        self.start()
-        return self
+        try:
+            self.start()
+            return self
+        except BaseException:  # a signal on the way out of a start that succeeded
+            self.stop()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -409,7 +420,7 @@ class EmbeddedMongo:
     def _poll(self, question: Callable[[], bool], complaint: str) -> None:
         deadline = time.monotonic() + READY_TIMEOUT
         while time.monotonic() < deadline:
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._signals.is_pending:
                 raise EmbeddedMongoError("stopped while starting")
             if self._process is not None and self._process.poll() is not None:
                 raise self._failure(self._process.returncode)
@@ -460,12 +471,12 @@ def reach(data: Path, *, snapshot_window: int = 3_600) -> Iterator[str]:
     """
     mongo = EmbeddedMongo(data, snapshot_window=snapshot_window)
     try:
-        mongo.start()
-    except InUseError:
-        yield _ready_uri(mongo)
-        return
-    try:
-        yield mongo.uri
+        try:
+            mongo.start()
+        except InUseError:
+            yield _ready_uri(mongo)
+        else:
+            yield mongo.uri
     finally:
         mongo.stop()
 

@@ -26,18 +26,12 @@ def test_a_type_that_r4_does_not_have_cannot_be_declared() -> None:
             declare(name, "other")
 
 
-def test_supported_types_load_fast_and_without_the_heavy_libraries() -> None:
+def test_supported_types_load_without_the_heavy_libraries() -> None:
     code = (
-        "import time; start = time.perf_counter(); from resources import SUPPORTED;"
-        "[d.parameters for d in SUPPORTED.values()]; import sys;"
-        "print(time.perf_counter() - start, any(m in sys.modules for m in ('pydantic', 'fhir', 'jsonschema_rs')))"
+        "from resources import SUPPORTED; [d.parameters for d in SUPPORTED.values()]; import sys;"
+        "print([name for name in ('pydantic', 'fhir', 'jsonschema_rs') if name in sys.modules])"
     )
-    seconds, is_heavy = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    ).stdout.split()
-    assert is_heavy == "False"
-    # 0.1 s on a quiet core; the margin is for a busy machine.
-    assert float(seconds) < 2
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
