@@ -24,7 +24,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
@@ -182,9 +181,9 @@ def _prepare(config: Config, *, exclusive: bool) -> bool:
     from fhirserver.oauth.keys import SigningKeys
     from fhirserver.store import documents
     from fhirserver.store.audit_log import AuditLog
+    from fhirserver.store.binary_content import named_contents
     from fhirserver.store.indexes import create_indexes
     from fhirserver.store.instances import named_objects
-    from fhirserver.store.objects import Objects
 
     database = _connect(config)
     try:
@@ -196,7 +195,7 @@ def _prepare(config: Config, *, exclusive: bool) -> bool:
         recovered = log.adopt(exclusive=exclusive)
         log.close()
 
-        swept = Objects(config).sweep(partial(named_objects, database))
+        swept = database.objects.sweep(lambda keys: named_objects(database, keys) | named_contents(database, keys))
         if recovered or swept:
             told.print(f"Recovered from an unclean stop: {recovered} audit events sealed, {swept} objects removed.")
         return database.is_empty

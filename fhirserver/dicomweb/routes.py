@@ -55,7 +55,7 @@ class Service:
 
 def blueprint(config: Config, database: Database, authenticate: Callable[[], Access]) -> Blueprint:
     """The Studies service under /dicomweb; `authenticate` gives the access of the request at hand, or raises."""
-    service = Service(config, database, Objects(config), Directory(database), ZoneInfo(config.zone), authenticate)
+    service = Service(config, database, database.objects, Directory(database), ZoneInfo(config.zone), authenticate)
     routes = Blueprint("dicomweb", __name__, url_prefix="/dicomweb")
     _store_routes(routes, service)
     _search_routes(routes, service)

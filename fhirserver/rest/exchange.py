@@ -22,8 +22,9 @@ from fhirserver.interactions.preconditions import (
     parse_versions,
 )
 from fhirserver.rest.answer import Answer
+from fhirserver.rest.binary import Content
 from fhirserver.rest.bundle import success
-from fhirserver.rest.negotiation import CONTENT_TYPE, Preferences, check_acceptable, preferences
+from fhirserver.rest.negotiation import CONTENT_TYPE, Preferences, check_acceptable, preferences, prefers_content
 from fhirserver.rest.outcome import operation_outcome
 from fhirserver.rest.subset import subset
 from fhirserver.store.rows import Row, Written
@@ -53,12 +54,16 @@ class Exchange:
     is_pretty: bool
 
     @classmethod
-    def of(cls, request: Request, base: str) -> Exchange:
-        """Read the request's headers and query. Raises NotAcceptable or BadRequest."""
+    def of(cls, request: Request, base: str, *, may_be_content: bool = False) -> Exchange:
+        """Read the request's headers and query. Raises NotAcceptable or BadRequest.
+
+        Where the answer `may_be_content`, of a Binary, what is acceptable is known only when it has been read.
+        """
         query = request.query_string
         pairs = query_pairs(_text(query)) if query else ()
         header = request.headers.get
-        check_acceptable(header("Accept", ""), _single(pairs, "_format"))
+        if pairs or not may_be_content:
+            check_acceptable(header("Accept", ""), _single(pairs, "_format"))
         return cls(request, base, pairs, preferences(header("Prefer", "")), is_pretty(pairs))
 
     # The request
@@ -98,8 +103,17 @@ class Exchange:
     # The answer
 
     def resource(self, row: Row, shape: Shape | None) -> Response:
-        """A resource that was read, in its `shape`: 200, or 304 where the client has it already."""
+        """A resource that was read, in its `shape`: 200, or 304 where the client has it already.
+
+        A Binary without a shape is its content, unless FHIR is asked for. Raises NotAcceptable.
+        """
         headers = _version_headers(row)
+        content = None
+        if row.type == "Binary" and not self.pairs:
+            headers["Vary"] = "Accept"
+            content = Content(row)
+            if not prefers_content(self.request.headers.get("Accept", ""), content.media_type):
+                content = None
         if is_not_modified(
             row.version,
             row.last_updated,
@@ -107,6 +121,8 @@ class Exchange:
             if_modified_since=parse_http_date(self.request.headers.get("If-Modified-Since")),
         ):
             return Response(status=304, headers=headers)
+        if content is not None:
+            return content.answer(headers)
         body = row.body if shape is None else subset(row.body, row.type, shape.summary, shape.elements)
         return self.answer(body, 200, headers)
 

@@ -62,10 +62,35 @@ def _takes_json(media_range: str) -> bool:
     name, parameters = _media_type(media_range)
     if name not in _JSON_RANGES or parameters.get("fhirversion", "4.0") not in _FHIR_VERSIONS:
         return False
+    return _is_wanted(parameters)
+
+
+def _is_wanted(parameters: Mapping[str, str]) -> bool:
     try:
         return float(parameters.get("q", "1")) > 0
     except ValueError:
         return False
+
+
+@lru_cache(maxsize=256)
+def prefers_content(accept: str, media_type: str) -> bool:
+    """Whether a Binary whose content is of this media type is answered as that: unless FHIR JSON is asked for by name.
+
+    Raises NotAcceptable (406) where the caller takes neither. https://hl7.org/fhir/R4/binary.html#rest
+    """
+    wanted = [name for part in accept.split(",") if _is_wanted((media := _media_type(part))[1]) and (name := media[0])]
+    if "application/fhir+json" not in wanted:
+        name, _ = _media_type(media_type)
+        if not accept or not {name, f"{name.partition('/')[0]}/*", "*/*"}.isdisjoint(wanted):
+            return True
+    check_acceptable(accept, None)
+    return False
+
+
+@lru_cache(maxsize=256)
+def is_fhir_json(content_type: str) -> bool:
+    """Whether a body of this Content-Type may be a FHIR resource."""
+    return _media_type(content_type)[0] in _JSON_TYPES
 
 
 @lru_cache(maxsize=256)

@@ -28,11 +28,12 @@ from fhirserver.interactions.search_type import search_type
 from fhirserver.interactions.transaction import transaction
 from fhirserver.interactions.update import update
 from fhirserver.interactions.vread import vread
+from fhirserver.rest.binary import content_limit, is_resource, resource_of
 from fhirserver.rest.body import read_body
 from fhirserver.rest.bundle import history_bundle, response_bundle, searchset
 from fhirserver.rest.capability_statement import Statement
 from fhirserver.rest.exchange import Exchange
-from fhirserver.rest.negotiation import check_form_content, check_resource_content
+from fhirserver.rest.negotiation import check_form_content, check_resource_content, is_fhir_json
 from fhirserver.rest.service import Service
 from resources import SUPPORTED
 
@@ -61,6 +62,7 @@ class Routes:
         self._authenticate = authenticate
         self._base = service.config.fhir_base
         self._limit = service.config.max_body
+        self._content_limit = content_limit(self._limit)
         self._statement = Statement(service.config)
 
     def capabilities(self) -> Response:
@@ -74,14 +76,14 @@ class Routes:
 
     def read(self, type: str, id: str) -> Response:
         """Read the current version of a resource (read)."""
-        exchange, context = self._begin(type, id)
+        exchange, context = self._begin(type, id, may_be_content=type == "Binary")
         shape = exchange.shape()
         row = context.settle(partial(read, context, type, id))
         return exchange.resource(row, shape)
 
     def vread(self, type: str, id: str, version_id: str) -> Response:
         """Read one version of a resource (vread)."""
-        exchange, context = self._begin(type, id)
+        exchange, context = self._begin(type, id, may_be_content=type == "Binary")
         shape = exchange.shape()
         row = context.settle(partial(vread, context, type, id, version_id))
         return exchange.resource(row, shape)
@@ -97,7 +99,7 @@ class Routes:
         exchange, context = self._begin(type)
         exchange.refuse_parameters()
         condition = request.headers.get("If-None-Exist")
-        body = self._resource_body()
+        body = self._binary_body() if type == "Binary" else self._resource_body()
         written = context.settle(partial(create, context, type, body, if_none_exist=condition))
         return exchange.written(written)
 
@@ -110,7 +112,7 @@ class Routes:
             context,
             type,
             id,
-            self._resource_body(),
+            self._binary_body(id) if type == "Binary" else self._resource_body(),
             if_match=exchange.if_match(),
             if_none_match=exchange.if_none_match(),
         )
@@ -149,11 +151,11 @@ class Routes:
 
     # Steps
 
-    def _begin(self, type: str, id: str | None = None) -> tuple[Exchange, Context]:
+    def _begin(self, type: str, id: str | None = None, *, may_be_content: bool = False) -> tuple[Exchange, Context]:
         access = self._authenticate()
         if type not in SUPPORTED or (id is not None and not is_id(id)):
             raise refusal_of(request.method, type if id is None else f"{type}/{id}")
-        return Exchange.of(request, self._base), self._service.context(access)
+        return Exchange.of(request, self._base, may_be_content=may_be_content), self._service.context(access)
 
     def _searchset(self, exchange: Exchange, context: Context, type: str) -> Response:
         work = partial(search_type, context, type, exchange.pairs, handling=exchange.preferences.handling)
@@ -162,6 +164,17 @@ class Routes:
     def _resource_body(self) -> bytes:
         check_resource_content(request.content_type)
         return read_body(request, self._limit)
+
+    def _binary_body(self, id: str | None = None) -> bytes:
+        """A Binary as a resource, made from what was sent where that is content in its own media type."""
+        type = request.content_type
+        if not type:
+            return self._resource_body()  # which says what is missing
+        body = read_body(request, self._limit if is_fhir_json(type) else self._content_limit)
+        if is_resource(type, body):
+            check_resource_content(type)
+            return body
+        return resource_of(type, body, request.headers.get("X-Security-Context"), id)
 
 
 def refusal_of(method: str, path: str, headers: Mapping[str, str] | None = None) -> FhirError:

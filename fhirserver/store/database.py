@@ -18,6 +18,7 @@ from pymongo.collection import Collection
 
 from fhirserver.config import Config
 from fhirserver.store.generation import Generation
+from fhirserver.store.objects import Objects
 from fhirserver.store.standing import Standing
 
 Document = dict[str, Any]
@@ -42,9 +43,10 @@ class Database:
     `locks` what makes two conditional writes conflict.
     """
 
-    def __init__(self, client: MongoClient[Document], name: str) -> None:
-        """Name the collections of database `name`; nothing is read or written."""
+    def __init__(self, client: MongoClient[Document], name: str, objects: Objects) -> None:
+        """Name the collections of database `name`; nothing is read or written. `objects` hold what is large."""
         self.client = client
+        self.objects = objects
         self.database = client.get_database(name, codec_options=_CODEC)
         self.resources = self.database["resources"]
         self.history = self.database["history"]
@@ -130,7 +132,7 @@ def connect(uri: str, config: Config) -> Database:
         serverSelectionTimeoutMS=20_000,
         maxPoolSize=max(16, config.threads * 2),
     )
-    database = Database(client, config.database)
+    database = Database(client, config.database, Objects(config))
     database.generation = Generation.of(config.data)
     return database
 

@@ -19,6 +19,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
+from pymongo.errors import PyMongoError
+
 from fhirserver.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -103,12 +105,15 @@ class Objects:
     def pending(self, keys: Sequence[str]) -> Iterator[None]:
         """Cover the moment between finishing objects and committing the rows that name them.
 
-        An error inside the block deletes the objects. A crash inside it leaves a note, by which `sweep` finds them.
+        An error inside the block deletes the objects. A crash inside it leaves a note, by which `sweep` finds them, and
+        so does an error of the database, which may have committed the rows before its answer was lost.
         """
         note = self._uploads / f"{uuid.uuid4().hex}{_NOTE}"
         note.write_text("\n".join(_checked(key) for key in keys), encoding="ascii")
         try:
             yield
+        except PyMongoError:
+            raise
         except BaseException:
             for key in keys:
                 self._place.delete(key)

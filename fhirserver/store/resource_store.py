@@ -24,6 +24,7 @@ from fhirserver.config import Config
 from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, NotSupported, TooCostly, Unavailable
 from fhirserver.search import expression as e
 from fhirserver.search.parse import Include, Query
+from fhirserver.store.binary_content import Contents, whole
 from fhirserver.store.compile import (
     NOTHING,
     Filter,
@@ -43,8 +44,8 @@ from fhirserver.store.unit import Unit
 
 T = TypeVar("T")
 
-_FIELDS = {"b": 1, "v": 1, "lu": 1, "t": 1, "m": 1, "del": 1, "facts": 1, "dicom": 1}
-_BODILESS = {name: 1 for name in _FIELDS if name != "b"}
+_FIELDS = {"b": 1, "content": 1, "v": 1, "lu": 1, "t": 1, "m": 1, "del": 1, "facts": 1, "dicom": 1}
+_BODILESS = {name: 1 for name in _FIELDS if name not in {"b", "content"}}
 # What a row of a searchset needs: its bytes, and for the audit whose it is and from whom it is hidden.
 _ROW_FIELDS = {"b": 1, "v": 1, "lu": 1, "t": 1, "facts.subjects.patient": 1, "facts.labels": 1}
 
@@ -90,7 +91,7 @@ class ResourceStore:
         document = self._permitted("read", type_, id_, _FIELDS if with_body else _BODILESS)
         if document.get("del"):
             raise Gone(f"{type_}/{id_} was deleted.")
-        return row_of(document)
+        return self._row(document)
 
     def _permitted(
         self, interaction: Interaction, type_: str, id_: str, fields: Mapping[str, int] = _FIELDS
@@ -128,7 +129,7 @@ class ResourceStore:
             document = past
         if document.get("del"):
             raise Gone(f"{reference} was deleted in version {version}.")
-        return row_of(document)
+        return self._row(document)
 
     def history(
         self, type_: str, id_: str, *, count: int, before: int | None = None, since: datetime | None = None
@@ -143,12 +144,12 @@ class ResourceStore:
             asked["lu"] = {"$gte": since}
         rows = []
         if (before is None or current["v"] < before) and (since is None or current["lu"] >= since):
-            rows.append(row_of(current))
+            rows.append(self._row(current))
         for past in self._database.history.find(asked).sort([("v", -1)]):
             if len(rows) > count:
                 break
             if self._permits_past("history", type_, past):
-                rows.append(row_of(past))
+                rows.append(self._row(past))
         more = rows[count - 1].version if len(rows) > count else None
         return rows[:count], more
 
@@ -347,12 +348,17 @@ class ResourceStore:
         def body(session: ClientSession) -> tuple[T, Unit]:
             if noted is not None:
                 del noted[before:]
-            unit = Unit(self._database, self._access, session, self._config, self._policy, self._match)
+            contents.take_back()
+            unit = Unit(self._database, self._access, session, contents, self._config, self._policy, self._match)
             result = work(unit)
             unit.flush(directory)
             return result, unit
 
-        with ExitStack() as directory, self._database.client.start_session() as session:
+        with (
+            Contents(self._database.objects) as contents,
+            ExitStack() as directory,
+            self._database.client.start_session() as session,
+        ):
             try:
                 result, unit = session.with_transaction(body)
             except DuplicateKeyError as error:
@@ -364,7 +370,13 @@ class ResourceStore:
     def _match(self, query: Query, session: ClientSession) -> list[Row]:
         wanted = _both(self._visible("search", query.type), _asked(query))
         found = self._database.collection_of(query.type).find(wanted, _FIELDS, session=session).limit(2)
-        return [row_of(document) for document in found.to_list()]
+        return [self._row(document) for document in found.to_list()]
+
+    def _row(self, document: Document) -> Row:
+        """The row with the whole body: what was cut out of a large Binary is in the object store."""
+        if "content" in document:
+            document = {**document, "b": whole(document, self._database.objects)}
+        return row_of(document)
 
 
 def _asked(query: Query) -> Filter:

@@ -28,6 +28,7 @@ from fhirserver.search import values
 from fhirserver.search.parse import Query
 from fhirserver.store import actors
 from fhirserver.store.audit_log import stored
+from fhirserver.store.binary_content import Contents, whole
 from fhirserver.store.consent_write import check_consent
 from fhirserver.store.database import Database, Document
 from fhirserver.store.facts import absent_facts, relative, static_facts
@@ -66,6 +67,7 @@ class Unit:
         database: Database,
         guard: Guard,
         session: ClientSession,
+        contents: Contents,
         config: Config,
         policy: Policy,
         search: Callable[[Query, ClientSession], list[Row]],
@@ -74,6 +76,7 @@ class Unit:
         self._database = database
         self._guard = guard
         self._session = session
+        self._contents = contents
         self._config = config
         self._policy = policy
         self._search = search
@@ -95,7 +98,7 @@ class Unit:
             raise NotFound(f"{type_}/{id_} is not known.")
         if document.get("del") or not is_permitted(self._guard, "read", document, self._current):
             raise NotFound(f"{type_}/{id_} is not known.")
-        return row_of(document)
+        return row_of(self._whole(document))
 
     def match(self, query: Query) -> list[Row]:
         """Visible rows that meet conditional criteria, at most two; a twin with the same criteria will conflict."""
@@ -156,7 +159,7 @@ class Unit:
             return Written(self._write("create", parsed, id_, current, dicom, "PUT"), created=True)
         self._require("update", current)
         _check_preconditions(current, if_match, if_none_match_any=if_none_match_any)
-        if dicom is None and _is_identical(parsed, current):
+        if dicom is None and _is_identical(parsed, current := self._whole(current)):
             return Written(row_of(current), created=False)
         return Written(self._write("update", parsed, id_, current, dicom, "PUT"), created=False)
 
@@ -356,6 +359,9 @@ class Unit:
         type_ = reference.partition("/")[0]
         return self._database.collection_of(type_).find_one({"_id": reference}, session=self._session)
 
+    def _whole(self, document: Document) -> Document:
+        return {**document, "b": whole(document, self._database.objects)} if "content" in document else document
+
     def _state(self, patient: str) -> PatientState:
         if patient not in self._states:
             self._states[patient] = PatientState.take(self._database, self._session, patient, self._token)
@@ -412,6 +418,8 @@ class Unit:
         for pending in self._pending.values():
             if not pending.document.get("del"):
                 self._complete(pending.document)
+            if pending.after is not None and pending.document["t"] == "Binary":
+                self._contents.cut_out(pending.document, pending.after)
             if pending.previous is None:
                 writes.insert("resources", [pending.document])
                 continue
@@ -476,6 +484,6 @@ def _is_identical(parsed: Parsed, current: Document) -> bool:
 
 def _history_of(document: Document) -> Document:
     """An earlier version keeps its bytes and its own facts; relations are those of the day it is asked for."""
-    kept: Document = {key: document[key] for key in ("v", "lu", "b", "m", "del") if key in document}
+    kept: Document = {key: document[key] for key in ("v", "lu", "b", "content", "m", "del") if key in document}
     facts = {**document["facts"], "subjects": [{"patient": one["patient"]} for one in document["facts"]["subjects"]]}
     return {"_id": f"{document['_id']}/_history/{document['v']}", "r": document["_id"], **kept, "facts": facts}

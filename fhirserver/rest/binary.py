@@ -1,0 +1,85 @@
+"""A Binary on the wire: as its content in its own media type, or as a resource.
+
+https://hl7.org/fhir/R4/binary.html#rest
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+import msgspec
+from flask import Response
+
+from fhirserver.rest.negotiation import is_fhir_json
+from fhirserver.store.rows import Row
+
+OCTETS = "application/octet-stream"
+
+_AROUND = 4_096  # bytes for the other elements: headers are shorter
+
+# RFC 9110, 8.3.1, for what may stand in a header.
+_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(; ?[\w-]+=([\w.+:/-]+|\"[\w .+:/-]*\"))*", re.ASCII)
+
+# Content is what somebody sent, and this server's address is trusted: nothing of it runs there.
+_GUARDS = {"Content-Disposition": "attachment", "Content-Security-Policy": "default-src 'none'; sandbox"}
+
+
+class _Binary(msgspec.Struct):
+    contentType: str = OCTETS  # noqa: N815 - the name of the element
+    data: str = ""
+    securityContext: dict[str, Any] = {}  # noqa: N815 - the name of the element
+
+
+class Content:
+    """What a Binary holds, ready to be sent."""
+
+    def __init__(self, row: Row) -> None:
+        """Read the stored resource; the content is decoded when it is asked for."""
+        self._binary = msgspec.json.decode(row.body, type=_Binary)
+
+    @property
+    def media_type(self) -> str:
+        """Its contentType; octets where that is none which a header may carry."""
+        given = self._binary.contentType
+        return given if _MEDIA_TYPE.fullmatch(given) else OCTETS
+
+    def answer(self, headers: dict[str, str]) -> Response:
+        """The content, to be kept and not shown, with the resource that guards it in X-Security-Context."""
+        context = self._binary.securityContext.get("reference")
+        named = {"X-Security-Context": context} if context and context.isascii() and context.isprintable() else {}
+        body = base64.b64decode(self._binary.data)
+        return Response(body, headers={**headers, **_GUARDS, **named}, content_type=self.media_type)
+
+
+def content_limit(limit: int) -> int:
+    """The most bytes of content whose Binary, in base64 and with its other elements, is within `limit` bytes."""
+    return max(limit - _AROUND, 0) * 3 // 4
+
+
+def is_resource(content_type: str, body: bytes) -> bool:
+    """Whether what was sent is a Binary resource rather than content: only FHIR JSON can be one.
+
+    What calls itself FHIR JSON and cannot be read counts as a resource, and is refused where resources are checked.
+    """
+    if not is_fhir_json(content_type):
+        return False
+    try:
+        sent = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return True
+    return isinstance(sent, dict) and sent.get("resourceType") == "Binary"
+
+
+def resource_of(content_type: str, content: bytes, security_context: str | None, id_: str | None) -> bytes:
+    """The Binary that holds this content; `security_context` is a reference, as the header of that name carries it."""
+    binary: dict[str, Any] = {"resourceType": "Binary"}
+    if id_ is not None:
+        binary["id"] = id_
+    binary["contentType"] = content_type
+    if security_context:
+        binary["securityContext"] = {"reference": security_context}
+    if content:
+        binary["data"] = base64.b64encode(content).decode("ascii")
+    return msgspec.json.encode(binary)
