@@ -6,14 +6,17 @@ https://hl7.org/fhir/R4/binary.html#rest
 from __future__ import annotations
 
 import base64
+import binascii
 import re
 from typing import Any
 
 import msgspec
 from flask import Response
 
+from fhirserver.errors import NotAcceptable
 from fhirserver.rest.negotiation import is_fhir_json
 from fhirserver.store.rows import Row
+from resources.validation import MalformedError, parse
 
 OCTETS = "application/octet-stream"
 
@@ -46,10 +49,16 @@ class Content:
         return given if _MEDIA_TYPE.fullmatch(given) else OCTETS
 
     def answer(self, headers: dict[str, str]) -> Response:
-        """The content, to be kept and not shown, with the resource that guards it in X-Security-Context."""
+        """The content, to be kept and not shown, with the resource that guards it in X-Security-Context.
+
+        Raises NotAcceptable where `data` is no base64 from which content could be made.
+        """
         context = self._binary.securityContext.get("reference")
         named = {"X-Security-Context": context} if context and context.isascii() and context.isprintable() else {}
-        body = base64.b64decode(self._binary.data)
+        try:
+            body = base64.b64decode("".join(self._binary.data.split()), validate=True)  # R4 allows white space
+        except binascii.Error as error:
+            raise NotAcceptable("The data of this Binary is no base64: it is given as a resource only.") from error
         return Response(body, headers={**headers, **_GUARDS, **named}, content_type=self.media_type)
 
 
@@ -66,8 +75,8 @@ def is_resource(content_type: str, body: bytes) -> bool:
     if not is_fhir_json(content_type):
         return False
     try:
-        sent = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+        sent = parse(body)
+    except (MalformedError, RecursionError):
         return True
     return isinstance(sent, dict) and sent.get("resourceType") == "Binary"
 

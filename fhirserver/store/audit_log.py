@@ -7,15 +7,14 @@ first writes for all who came meanwhile, and each returns when its events are jo
 An event that belongs to a write is inserted by the transaction of that write, and takes its place in the chain ("is
 sealed") right after. One that a crash left unsealed is sealed at the next start.
 
-The digest of an event covers log, sequence, the digest before it, the id and the bytes. `data/audit-checkpoint` outside
-the database keeps the heads, so that a tail cut off in the database shows.
+The digest of an event covers log, sequence, the digest before it, the id and the bytes. The heads are kept outside the
+database as well (`audit_checkpoint`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +27,7 @@ from bson.errors import InvalidDocument
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from fhirserver.errors import Unavailable
+from fhirserver.store.audit_checkpoint import Checkpoint, Head, heads, move_all
 from fhirserver.store.database import Database, Document
 from fhirserver.store.indexes import selective_values
 
@@ -86,10 +86,10 @@ class _Links:
 class AuditLog:
     """The log of this process. Made once a process; safe to use from all its threads."""
 
-    def __init__(self, database: Database, checkpoint: Path | None = None) -> None:
-        """Nothing is written before the first event."""
+    def __init__(self, database: Database, checkpoints: Path | None = None) -> None:
+        """Nothing is written before the first event; `checkpoints` is the file of the heads."""
         self._database = database
-        self._checkpoint = checkpoint
+        self._checkpoints = checkpoints
         self._waiting: list[_Request] = []
         self._guard = threading.Lock()
         self._commit = threading.Lock()
@@ -99,7 +99,7 @@ class AuditLog:
         self._head = ""
         self._sealer: threading.Thread | None = None
         self._is_closed = False
-        self._kept: int | None = None
+        self._checkpoint: Checkpoint | None = None
         # How many requests the next commit hopes to carry.
         self._company = 1
 
@@ -137,6 +137,7 @@ class AuditLog:
             self._wanted.notify()
         with self._commit:
             self._write(self._take())
+            self._close_checkpoint()
 
     def adopt(self, *, exclusive: bool) -> int:
         """Seal what other processes left unsealed; `exclusive` says that none of them runs. Returns how many."""
@@ -146,6 +147,8 @@ class AuditLog:
             wanted["lu"] = {"$lt": datetime.now(UTC) - _ORPHAN_AGE}
         self._database.audit.update_many(wanted, {"$set": {"log": f"claimed-{claim}"}})
         orphans = self._database.audit.find({"log": f"claimed-{claim}"}, {"b": 1}).sort([("_id", 1)]).to_list()
+        if exclusive and self._checkpoints is not None:
+            move_all(self._checkpoints)
         with self._commit:
             self._write([_Request(orphans, is_durable=True)] if orphans else [])
         return len(orphans)
@@ -201,7 +204,8 @@ class AuditLog:
                 request.error = error
             self._keep_for_later(requests)
         else:
-            self._keep_head()
+            if self._checkpoint is not None:
+                self._checkpoint.keep(Head(self._sequence, self._head))
         for request in requests:
             request.is_done = True
 
@@ -254,22 +258,14 @@ class AuditLog:
                 )
                 break
         self._id, self._sequence, self._head = log, 0, bound
+        self._close_checkpoint()
+        if self._checkpoints is not None:
+            self._checkpoint = Checkpoint(self._checkpoints, log)
 
-        self._open_checkpoint()
-
-    def _open_checkpoint(self) -> None:
-        if self._kept is not None:
-            os.close(self._kept)
-            self._kept = None
+    def _close_checkpoint(self) -> None:
         if self._checkpoint is not None:
-            self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            path = self._checkpoint.parent / f"{self._checkpoint.name}-{self._id}"
-            self._kept = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
-
-    def _keep_head(self) -> None:
-        """Overwrite the head in place: one line of fixed length, one system call."""
-        if self._kept is not None:
-            os.pwrite(self._kept, f"{self._sequence:020d} {self._head}\n".encode("ascii"), 0)
+            self._checkpoint.close()
+            self._checkpoint = None
 
 
 @dataclass(slots=True)
@@ -288,12 +284,13 @@ class Verdict:
 
 
 def verify(
-    database: Database, checkpoint: Path | None = None, progress: Callable[[int, int], None] | None = None
+    database: Database, checkpoints: Path | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Verdict:
     """Recompute every chain. `progress` is called with events read and events in all, now and then.
 
-    A log of which `checkpoint` knows more than the database holds was cut.
+    A log of which `checkpoints` know more than the database holds was cut, or removed.
     """
+    kept = {} if checkpoints is None else heads(checkpoints)
     verdict = Verdict(unsealed=database.audit.count_documents({"log": None}))
     total = database.audit.estimated_document_count()
     number, previous = 0, ORIGIN
@@ -306,11 +303,12 @@ def verify(
         if log["hash"] != log_digest(log["_id"], log["log"], log["previous"]):
             verdict.faults.append(f"log {number}: its registration was altered")
         previous = log["hash"]
-        _verify_log(database, log, verdict, _checkpoint_of(checkpoint, log["log"]), total, progress)
+        _verify_log(database, log, verdict, kept.pop(log["log"], None), total, progress)
     known = database.audit_logs.distinct("log")
     strays = database.audit.count_documents({"log": {"$nin": [None, *known]}})
     if strays:
         verdict.faults.append(f"{strays} events belong to no registered log")
+    verdict.faults += [f"log {log}: removed with its {head.sequence} events" for log, head in kept.items()]
     return verdict
 
 
@@ -318,7 +316,7 @@ def _verify_log(
     database: Database,
     log: Document,
     verdict: Verdict,
-    kept: tuple[int, str] | None,
+    kept: Head | None,
     total: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:
@@ -337,17 +335,7 @@ def _verify_log(
         verdict.events += 1
         if progress is not None and verdict.events % 1_000 == 0:
             progress(verdict.events, total)
-        if kept is not None and kept[0] == sequence and kept[1] != head:
+        if kept is not None and kept.sequence == sequence and kept.digest != head:
             verdict.faults.append(f"log {log['_id']}: event {sequence} is not the one that the checkpoint knows")
-    if kept is not None and kept[0] > sequence:
-        verdict.faults.append(f"log {log['_id']}: cut off after event {sequence} of {kept[0]}")
-
-
-def _checkpoint_of(checkpoint: Path | None, log: str) -> tuple[int, str] | None:
-    if checkpoint is None:
-        return None
-    try:
-        sequence, head = (checkpoint.parent / f"{checkpoint.name}-{log}").read_text("ascii").split()
-    except FileNotFoundError:
-        return None
-    return int(sequence), head
+    if kept is not None and kept.sequence > sequence:
+        verdict.faults.append(f"log {log['_id']}: cut off after event {sequence} of {kept.sequence}")

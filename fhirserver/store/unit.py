@@ -159,8 +159,9 @@ class Unit:
             return Written(self._write("create", parsed, id_, current, dicom, "PUT"), created=True)
         self._require("update", current)
         _check_preconditions(current, if_match, if_none_match_any=if_none_match_any)
-        if dicom is None and _is_identical(parsed, current := self._whole(current)):
-            return Written(row_of(current), created=False)
+        present = self._whole(current)
+        if dicom is None and _is_identical(parsed, present):
+            return Written(row_of(present), created=False)
         return Written(self._write("update", parsed, id_, current, dicom, "PUT"), created=False)
 
     def delete(self, type_: str, id_: str, *, if_match: Sequence[int] | None = None) -> Row | None:

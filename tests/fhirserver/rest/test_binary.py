@@ -149,6 +149,29 @@ def test_a_content_type_that_no_header_may_carry_is_given_as_octets(his, type_):
         assert made.status_code == 422
 
 
+@pytest.mark.parametrize("data", ["A===", "====", "QQ==QQ=="])
+def test_data_that_no_content_can_be_made_of_is_refused_or_given_as_a_resource_only(his, data):
+    made = his.post("Binary", {"resourceType": "Binary", "contentType": "text/plain", "data": data})
+    if made.status_code == 201:
+        path = f"Binary/{made.json['id']}"
+        assert his.get(path, Accept=FHIR_JSON).json["data"] == data
+        assert his.get(path).status_code == 406
+    else:
+        assert made.status_code == 422
+
+
+def test_data_in_lines_is_content_without_them(his):
+    made = his.post("Binary", {"resourceType": "Binary", "contentType": "text/plain", "data": "QUJD\nREVG"})
+    assert his.get(f"Binary/{made.json['id']}").data == b"ABCDEF"
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000 + b"]" * 100_000, b'{"resourceType": "Binary", "x": "\xff"}', b"", b"{", b"\xef\xbb\xbf{}"]
+)
+def test_a_body_that_calls_itself_json_and_is_none_is_refused(his, body):
+    assert his.post("Binary", body, Content_Type="application/json").status_code in {400, 422}
+
+
 def test_an_empty_binary_is_empty_content(his):
     made = his.post("Binary", {"resourceType": "Binary", "contentType": "text/plain"})
     response = his.get(f"Binary/{made.json['id']}")

@@ -104,6 +104,61 @@ def test_a_log_removed_from_between_two_others_is_found(database: Database, trai
     assert "removed" in verify(database).faults[0]
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_the_last_log_removed_with_all_its_events_is_found_by_its_checkpoint(
+    database: Database, trail: tuple[AuditLog, Path], *, is_closed: bool
+) -> None:
+    first, checkpoint = trail
+    first.append([event(1)])
+    last = AuditLog(database, checkpoint)
+    last.append([event(2), event(3)])
+    if is_closed:
+        last.close()
+    database.audit.delete_many({"_id": {"$in": [event(2)["_id"], event(3)["_id"]]}})
+    database.audit_logs.delete_one({"_id": 2})
+    (fault,) = verify(database, checkpoint).faults
+    assert "removed with its 2 events" in fault
+    last.close()
+
+
+def test_a_log_that_is_closed_leaves_a_line_and_no_file_and_is_still_protected(
+    database: Database, trail: tuple[AuditLog, Path]
+) -> None:
+    _, checkpoint = trail
+    for number in range(3):
+        log = AuditLog(database, checkpoint)
+        log.append([event(number)])
+        log.close()
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["audit-checkpoint"]
+    assert len(checkpoint.read_text().splitlines()) == 3
+    assert verify(database, checkpoint).is_intact
+    database.audit.delete_one({"_id": event(1)["_id"]})
+    assert "cut off after event 0 of 1" in verify(database, checkpoint).faults[0]
+
+
+def test_what_killed_processes_left_of_checkpoints_is_moved_at_the_next_start(
+    database: Database, trail: tuple[AuditLog, Path]
+) -> None:
+    killed, checkpoint = trail
+    killed.append([event(1)])
+    (checkpoint.parent / f"audit-checkpoint-{'f' * 32}").touch()  # killed before its first event
+    assert verify(database, checkpoint).is_intact
+    AuditLog(database, checkpoint).adopt(exclusive=True)
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["audit-checkpoint"]
+    assert verify(database, checkpoint).is_intact
+    database.audit.delete_one({"_id": event(1)["_id"]})
+    assert not verify(database, checkpoint).is_intact
+
+
+def test_a_line_that_a_loss_of_power_cut_short_is_passed_over(database: Database, trail: tuple[AuditLog, Path]) -> None:
+    log, checkpoint = trail
+    log.append([event(1)])
+    log.close()
+    with checkpoint.open("a") as book:
+        book.write("f" * 32 + " 000000")
+    assert verify(database, checkpoint).is_intact
+
+
 def test_a_trail_that_cannot_be_written_refuses_and_goes_on_in_a_new_log(
     database: Database, trail: tuple[AuditLog, Path]
 ) -> None:
