@@ -249,7 +249,7 @@ class Client:
 _DIRECTORY: Final = ("Organization", "Practitioner", "PractitionerRole", "Location", "Endpoint")
 _CLINICAL: Final = (
     "Patient", "RelatedPerson", "CareTeam", "Consent", "Encounter", "ServiceRequest", "ImagingStudy",
-    "DiagnosticReport", "DocumentReference",
+    "DiagnosticReport", "DocumentReference", "Binary",
 )  # fmt: skip
 
 OPERATOR: Final = Client(
