@@ -91,6 +91,7 @@ PurposeOption = Annotated[str | None, typer.Option(help="Purpose of use, a v3-Ac
 def main() -> None:
     """Run the command line."""
     os.umask(0o077)  # what this server keeps is for its own account alone
+    interrupt_once()
     app()
 
 
@@ -106,7 +107,6 @@ def serve(
     demo: Annotated[bool, typer.Option("--demo", help="Fill an empty server with the demo region.")] = False,
 ) -> None:
     """Run the server until Ctrl-C, with a MongoDB of its own unless FHIRSERVER_MONGODB_URI names one."""
-    interrupt_once()
     config = _config(data=data, host=host, port=port, workers=workers)
     with _errors_told():
         _check_address(config)

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
+
+_Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 STOP_SIGNALS = signal.SIGINT, signal.SIGTERM
 
@@ -24,8 +28,7 @@ class HeldSignals:
     def __init__(self) -> None:
         """Nothing is held before the block begins."""
         self._pending: list[int] = []
-        self._before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-        self._is_over = threading.current_thread() is not threading.main_thread()
+        self._before: dict[int, _Handler] = {}
 
     @property
     def is_pending(self) -> bool:
@@ -34,34 +37,48 @@ class HeldSignals:
 
     def __enter__(self) -> Self:
         """Hold."""
-        if not self._is_over:
-            for number in STOP_SIGNALS:
-                signal.signal(number, self._keep)
+        if threading.current_thread() is threading.main_thread():
+            with _blocked():
+                for number in STOP_SIGNALS:
+                    before = signal.getsignal(number)
+                    if before != signal.SIG_IGN:  # what is ignored, as by a script in the background, stays so
+                        self._before[number] = before
+                        signal.signal(number, self._keep)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the signals back to those who had them, the first one that came included."""
-        if self._is_over:
-            return
-        for number in STOP_SIGNALS:
-            signal.signal(number, self._before[number])
-        self._is_over = True
-        if self._pending:
-            signal.raise_signal(self._pending[0])
+        with _blocked():
+            for number, before in self._before.items():
+                signal.signal(number, before)
+            pending, self._pending = self._pending, []
+            if pending:
+                signal.raise_signal(pending[0])  # which takes its effect when the block of both ends
 
     def _keep(self, number: int, _frame: FrameType | None) -> None:
         self._pending.append(number)
 
 
+@contextmanager
+def _blocked() -> Iterator[None]:
+    """Neither signal reaches this thread meanwhile, so handlers change together or not at all."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def interrupt_once() -> None:
     """From here on the first of SIGINT and SIGTERM raises KeyboardInterrupt; the way out is not cut short by a second.
 
-    To be called in the main thread.
+    To be called in the main thread. What is ignored stays so.
     """
     for number in STOP_SIGNALS:
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import calendar
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cache, lru_cache
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -35,7 +36,7 @@ MAX_CODES = 12
 MAX_SHOWN = 80
 MAX_LISTED_NODES = 2000
 MAX_SCHEMAS = 32
-"""Types whose compiled schema is kept, each some 0.8 MB and made in 7 ms; that of all types at once takes 35 MB."""
+"""Types that have a compiled schema each, some 0.8 MB made in 7 ms; that of all types at once takes 35 MB."""
 TOO_DEEP = "The JSON is nested too deeply"
 
 
@@ -178,9 +179,34 @@ def _published() -> dict[str, tuple[bytes, frozenset[str]]]:
     }
 
 
-@lru_cache(maxsize=MAX_SCHEMAS)
-def _schema(type_name: str) -> jsonschema_rs.Draft4Validator:
-    """The schema of ``{type_name: resource}``, with the definitions that this type needs."""
+class _Schemas:
+    """The compiled schemas of the types that were asked for; from `MAX_SCHEMAS` types on, the one of all types instead.
+
+    So neither the memory of a process nor what one body can make it compile grows with the types that come.
+    """
+
+    def __init__(self) -> None:
+        self._by_type: dict[str, jsonschema_rs.Draft4Validator] = {}
+        self._whole: jsonschema_rs.Draft4Validator | None = None
+        self._lock = threading.Lock()
+
+    def of(self, type_name: str) -> jsonschema_rs.Draft4Validator:
+        """A schema of ``{type_name: resource}``."""
+        found = self._whole or self._by_type.get(type_name)
+        if found is not None:
+            return found
+        with self._lock:
+            if self._whole is None and type_name not in self._by_type:
+                if len(self._by_type) < MAX_SCHEMAS:
+                    self._by_type[type_name] = _compiled(type_name)
+                else:
+                    self._whole = jsonschema_rs.Draft4Validator(msgspec.json.decode(definitions("schema")))
+                    self._by_type = {}
+            return self._whole or self._by_type[type_name]
+
+
+def _compiled(type_name: str) -> jsonschema_rs.Draft4Validator:
+    """The schema of one type, with the definitions that it needs."""
     published = _published()
     needed: set[str] = set()
     waiting = {type_name}
@@ -195,6 +221,9 @@ def _schema(type_name: str) -> jsonschema_rs.Draft4Validator:
             "definitions": {name: msgspec.json.decode(published[name][0]) for name in sorted(needed)},
         }
     )
+
+
+_SCHEMAS = _Schemas()
 
 
 # -- the visit --------------------------------------------------------------------------------------------------------
@@ -247,9 +276,11 @@ class Visit:
 
         The answer is whether it could be read at all; what is nested too deeply is left alone from there on.
         """
+        if len(self.issues) >= MAX_ISSUES:
+            return False
         wrapped = {type_name: node}
         try:
-            is_valid = _schema(type_name).is_valid(wrapped)
+            is_valid = _SCHEMAS.of(type_name).is_valid(wrapped)
             if not is_valid:
                 self.issues.extend(islice(_schema_issues(wrapped, where), MAX_ISSUES))
         except (ValueError, RecursionError):  # jsonschema-rs refuses to read what is nested too deeply
@@ -452,11 +483,11 @@ def _schema_errors(wrapped: dict[str, Any]) -> list[jsonschema_rs.ValidationErro
     """
     (type_name,) = wrapped
     beginning = _beginning(wrapped, [MAX_LISTED_NODES])
-    errors = list(_schema(type_name).iter_errors(beginning))
+    errors = list(_SCHEMAS.of(type_name).iter_errors(beginning))
     if errors:
         return errors
     try:
-        _schema(type_name).validate(wrapped)
+        _SCHEMAS.of(type_name).validate(wrapped)
     except jsonschema_rs.ValidationError as error:
         return [error]
     return []

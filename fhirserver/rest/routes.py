@@ -16,7 +16,7 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from fhirserver.access import Access
-from fhirserver.errors import BadRequest, FhirError, MethodNotAllowed, NotFound, NotSupported
+from fhirserver.errors import BadRequest, ContentTooLarge, FhirError, MethodNotAllowed, NotFound, NotSupported
 from fhirserver.interactions.batch import batch
 from fhirserver.interactions.context import Context, query_pairs
 from fhirserver.interactions.create import create
@@ -174,7 +174,9 @@ class Routes:
         if is_resource(type, body):
             check_resource_content(type)
             return body
-        return resource_of(type, body, request.headers.get("X-Security-Context"), id)
+        if len(body) > self._content_limit:
+            raise ContentTooLarge(f"The body is over the limit of {self._content_limit} bytes.")
+        return resource_of(" ".join(type.split()), body, request.headers.get("X-Security-Context"), id)
 
 
 def refusal_of(method: str, path: str, headers: Mapping[str, str] | None = None) -> FhirError:

@@ -6,11 +6,13 @@ its head becomes a line of `audit-checkpoint`, and the file goes.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
+_LOG = re.compile(r"[0-9a-f]{32}")
 _HEAD = re.compile(r"(\d{20}) ([0-9a-f]{64})\n")
 _LINE = re.compile(r"([0-9a-f]{32}) (\d{20}) ([0-9a-f]{64})\n")
 
@@ -31,10 +33,12 @@ class Checkpoint:
         self._path = _path_of(book, log)
         book.parent.mkdir(parents=True, exist_ok=True)
         self._file: int | None = os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600)
+        self._head: Head | None = None
 
     def keep(self, head: Head) -> None:
         """Overwrite the head in place: one line of fixed length, one system call."""
         if self._file is not None:
+            self._head = head
             os.pwrite(self._file, f"{head.sequence:020d} {head.digest}\n".encode("ascii"), 0)
 
     def close(self) -> None:
@@ -42,7 +46,9 @@ class Checkpoint:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-            _move(self._book, self._log)
+            if self._head is not None:
+                _enter(self._book, self._log, self._head)
+            self._path.unlink(missing_ok=True)
 
 
 def heads(book: Path) -> dict[str, Head]:
@@ -50,7 +56,7 @@ def heads(book: Path) -> dict[str, Head]:
     # Files first: one that goes meanwhile has its line in the book by then.
     found = {log: head for log in _open_logs(book) if (head := _read(book, log)) is not None}
     if book.exists():
-        for log, sequence, digest in _LINE.findall(book.read_text("ascii")):
+        for log, sequence, digest in _LINE.findall(book.read_text("ascii", "replace")):
             head = Head(int(sequence), digest)
             found[log] = max(found.get(log, head), head)
     return found
@@ -59,12 +65,16 @@ def heads(book: Path) -> dict[str, Head]:
 def move_all(book: Path) -> None:
     """Move into the book what processes that were killed have left; for a start while no other process runs."""
     for log in _open_logs(book):
-        _move(book, log)
+        head, path = _read(book, log), _path_of(book, log)
+        if head is not None:
+            _enter(book, log, head)
+        if head is not None or path.stat().st_size == 0:  # one that is damaged stays, for somebody to look at
+            path.unlink()
 
 
 def _open_logs(book: Path) -> list[str]:
-    prefix = f"{book.name}-"
-    return sorted(path.name.removeprefix(prefix) for path in book.parent.glob(f"{prefix}*"))
+    found = (_LOG.fullmatch(path.name.removeprefix(f"{book.name}-")) for path in book.parent.glob(f"{book.name}-*"))
+    return sorted(log[0] for log in found if log)
 
 
 def _path_of(book: Path, log: str) -> Path:
@@ -74,20 +84,28 @@ def _path_of(book: Path, log: str) -> Path:
 def _read(book: Path, log: str) -> Head | None:
     """None for a log whose process was killed before its first event."""
     try:
-        whole = _HEAD.fullmatch(_path_of(book, log).read_text("ascii"))
+        whole = _HEAD.fullmatch(_path_of(book, log).read_text("ascii", "replace"))
     except FileNotFoundError:  # its process closed it meanwhile
         return None
     return None if whole is None else Head(int(whole[1]), whole[2])
 
 
-def _move(book: Path, log: str) -> None:
-    """The line is on the disk before the file goes, so that a crash leaves both rather than neither."""
-    head = _read(book, log)
-    if head is not None:
-        descriptor = os.open(book, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, f"{log} {head.sequence:020d} {head.digest}\n".encode("ascii"))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    _path_of(book, log).unlink(missing_ok=True)
+def _enter(book: Path, log: str, head: Head) -> None:
+    """Add a line. It is on the disk before the log's own file goes, so that a crash leaves both rather than neither.
+
+    The line begins a new one even after one that a loss of power cut short. Raises OSError where the disk does not take
+    it whole.
+    """
+    line = f"\n{log} {head.sequence:020d} {head.digest}\n".encode("ascii")
+    descriptor = os.open(book, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    try:
+        if os.write(descriptor, line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(book))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    folder = os.open(book.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

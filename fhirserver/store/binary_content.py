@@ -41,15 +41,19 @@ class Contents:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Keep them if the transaction was committed; see `Objects.pending` for what happens if it was not."""
+        """Take them back, or leave them to the next start where it is not known whether the rows were committed."""
         self._pending.__exit__(kind, error, trace)
+
+    def keep(self) -> None:
+        """The transaction was committed."""
+        self._keys.clear()
+        self._pending.close()
 
     def take_back(self) -> None:
         """Forget what was written so far: the transaction begins anew."""
         for key in self._keys:
             self._objects.delete(key)
-        self._keys.clear()
-        self._pending.close()
+        self.keep()
 
     def cut_out(self, document: Document, resource: Mapping[str, Any]) -> None:
         """Move the `data` of the Binary in `document` to the object store. Raises Unavailable where that fails."""
@@ -64,7 +68,7 @@ class Contents:
             upload.write(text)
             upload.finish(key)
         document["b"] = document["b"][:at] + document["b"][at + len(text) :]
-        document["content"] = {"object": key, "at": at}
+        document["content"] = {"object": key, "at": at, "size": len(text)}
 
 
 def whole(document: Mapping[str, Any], objects: Objects) -> bytes:
@@ -76,8 +80,21 @@ def whole(document: Mapping[str, Any], objects: Objects) -> bytes:
     at = content["at"]
     try:
         return b"".join((body[:at], *objects.open(content["object"]), body[at:]))
-    except NotFound as error:
+    except (NotFound, OSError) as error:
         raise Unavailable("The content of this Binary cannot be read.") from error
+
+
+def is_whole(document: Mapping[str, Any], body: bytes, objects: Objects) -> bool:
+    """Whether these are the bytes of that version. What was cut out is read only where the lengths agree."""
+    content = document.get("content")
+    if content is None:
+        return bool(body == document["b"])
+    if len(body) != len(document["b"]) + content["size"]:
+        return False
+    try:
+        return body == whole(document, objects)
+    except Unavailable:  # a content that was lost can be sent again
+        return False
 
 
 def named_contents(database: Database, keys: Sequence[str]) -> set[str]:

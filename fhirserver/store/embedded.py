@@ -129,12 +129,14 @@ class EmbeddedMongo:
 
         Raises InUseError when another process holds the folder, EmbeddedMongoError when mongod cannot run.
         """
-        try:
-            with HeldSignals() as self._signals:
+        with HeldSignals() as self._signals:
+            try:
                 self._start()
-        except BaseException:
-            self.stop()
-            raise
+                if self._signals.is_pending:
+                    raise EmbeddedMongoError("stopped while starting")
+            except BaseException:
+                self.stop()
+                raise
 
     def _start(self) -> None:
         self._stopping.clear()

@@ -75,7 +75,10 @@ class Objects:
 
     def begin(self) -> Upload:
         """An empty upload; finish or abandon it, or use it in a `with` block, which abandons what is not finished."""
-        return Upload(self._place, self._uploads / f"{uuid.uuid4().hex}{_UPLOAD}", self._syncing)
+        try:
+            return Upload(self._place, self._uploads / f"{uuid.uuid4().hex}{_UPLOAD}", self._syncing)
+        except OSError as error:
+            raise _untaken() from error
 
     def open(self, key: str) -> Iterator[bytes]:
         """The object's bytes in chunks. Raises NotFound before the first chunk where there is no such object."""
@@ -106,20 +109,32 @@ class Objects:
         """Cover the moment between finishing objects and committing the rows that name them.
 
         An error inside the block deletes the objects. A crash inside it leaves a note, by which `sweep` finds them, and
-        so does an error of the database, which may have committed the rows before its answer was lost.
+        so does an error that may come after the commit: one of the database or the system, or an end of the process.
+        Raises Unavailable where the note cannot be written.
         """
         note = self._uploads / f"{uuid.uuid4().hex}{_NOTE}"
-        note.write_text("\n".join(_checked(key) for key in keys), encoding="ascii")
+        try:
+            note.write_text("\n".join(_checked(key) for key in keys), encoding="ascii")
+        except OSError as error:
+            raise _untaken() from error
         try:
             yield
-        except PyMongoError:
+        except (PyMongoError, OSError, MemoryError):
             raise
-        except BaseException:
-            for key in keys:
-                self._place.delete(key)
-            note.unlink(missing_ok=True)
+        except Exception:
+            if self._took_back(keys):
+                note.unlink(missing_ok=True)
             raise
         note.unlink(missing_ok=True)
+
+    def _took_back(self, keys: Sequence[str]) -> bool:
+        """Delete these objects; where the place does not answer the note stays, and `sweep` does it later."""
+        try:
+            for key in keys:
+                self._place.delete(key)
+        except (Unavailable, OSError):
+            return False
+        return True
 
     def sweep(self, kept: Callable[[Sequence[str]], Collection[str]]) -> int:
         """Remove what a crash left behind and say how many files that was; run before requests are taken.
@@ -182,7 +197,7 @@ class Upload:
                 rest = rest[os.write(self._descriptor, rest) :]
         except OSError as error:
             self.abandon()
-            raise Unavailable("The object store does not take the content.") from error
+            raise _untaken() from error
 
     def view(self) -> bytes | mmap.mmap:
         """Everything written so far, without holding it: for a header that is longer than `head`."""
@@ -217,7 +232,7 @@ class Upload:
                 self._place.settle([key])
         except OSError as error:
             self.abandon()
-            raise Unavailable("The object store does not take the content.") from error
+            raise _untaken() from error
 
     def abandon(self) -> None:
         """Forget the content; after `finish` there is nothing to forget."""
@@ -282,6 +297,7 @@ class Bucket:
 
     def __init__(self, uri: str) -> None:
         import obstore
+        import obstore.exceptions
         from obstore.store import from_url
 
         self._obstore = obstore
@@ -289,7 +305,8 @@ class Bucket:
 
     def keep(self, file: Path, key: str) -> None:
         """Upload in parts as the store likes them; S3 shows the object when the last part is acknowledged."""
-        self._obstore.put(self._store, key, file)
+        with self._answering():
+            self._obstore.put(self._store, key, file)
         file.unlink(missing_ok=True)
 
     def settle(self, keys: Sequence[str]) -> None:
@@ -299,22 +316,36 @@ class Bucket:
         """One request, or one for each chunk of a long object."""
         size = self.size(key)
         end = size if length is None else min(size, start + length)
-        return (
-            bytes(self._obstore.get_range(self._store, key, start=at, end=min(at + CHUNK, end)))
-            for at in range(start, end, CHUNK)
-        )
+        return (self._part(key, at, min(at + CHUNK, end)) for at in range(start, end, CHUNK))
+
+    def _part(self, key: str, start: int, end: int) -> bytes:
+        with self._answering():
+            return bytes(self._obstore.get_range(self._store, key, start=start, end=end))
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Raises Unavailable where the store does not answer, or refuses; FileNotFoundError passes."""
+        try:
+            yield
+        except self._obstore.exceptions.BaseError as error:
+            raise Unavailable("The object store does not answer.") from error
 
     def size(self, key: str) -> int:
         """As the store's own catalogue says."""
         try:
-            return int(self._obstore.head(self._store, key)["size"])
+            with self._answering():
+                return int(self._obstore.head(self._store, key)["size"])
         except FileNotFoundError as error:
             raise NotFound("There is no such object.") from error
 
     def delete(self, key: str) -> None:
         """S3 does not complain of a missing key; other stores do, and mean the same."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), self._answering():
             self._obstore.delete(self._store, key)
+
+
+def _untaken() -> Unavailable:
+    return Unavailable("The object store does not take the content.")
 
 
 def _upwards(folder: str) -> Iterator[str]:

@@ -363,6 +363,7 @@ class ResourceStore:
                 result, unit = session.with_transaction(body)
             except DuplicateKeyError as error:
                 raise Conflict("Another request has just created this resource.") from error
+            contents.keep()
         if self._database.sealer is not None:
             self._database.sealer.seal(unit.events)
         return result

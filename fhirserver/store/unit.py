@@ -28,7 +28,7 @@ from fhirserver.search import values
 from fhirserver.search.parse import Query
 from fhirserver.store import actors
 from fhirserver.store.audit_log import stored
-from fhirserver.store.binary_content import Contents, whole
+from fhirserver.store.binary_content import Contents, is_whole, whole
 from fhirserver.store.consent_write import check_consent
 from fhirserver.store.database import Database, Document
 from fhirserver.store.facts import absent_facts, relative, static_facts
@@ -98,7 +98,9 @@ class Unit:
             raise NotFound(f"{type_}/{id_} is not known.")
         if document.get("del") or not is_permitted(self._guard, "read", document, self._current):
             raise NotFound(f"{type_}/{id_} is not known.")
-        return row_of(self._whole(document))
+        if "content" in document:
+            document = {**document, "b": whole(document, self._database.objects)}
+        return row_of(document)
 
     def match(self, query: Query) -> list[Row]:
         """Visible rows that meet conditional criteria, at most two; a twin with the same criteria will conflict."""
@@ -159,9 +161,10 @@ class Unit:
             return Written(self._write("create", parsed, id_, current, dicom, "PUT"), created=True)
         self._require("update", current)
         _check_preconditions(current, if_match, if_none_match_any=if_none_match_any)
-        present = self._whole(current)
-        if dicom is None and _is_identical(parsed, present):
-            return Written(row_of(present), created=False)
+        if dicom is None:
+            present = splice(parsed.body, id_, current["v"], fhir_instant(current["lu"]))
+            if is_whole(current, present, self._database.objects):  # not a byte changes, so no version is made
+                return Written(row_of({**current, "b": present}), created=False)
         return Written(self._write("update", parsed, id_, current, dicom, "PUT"), created=False)
 
     def delete(self, type_: str, id_: str, *, if_match: Sequence[int] | None = None) -> Row | None:
@@ -360,9 +363,6 @@ class Unit:
         type_ = reference.partition("/")[0]
         return self._database.collection_of(type_).find_one({"_id": reference}, session=self._session)
 
-    def _whole(self, document: Document) -> Document:
-        return {**document, "b": whole(document, self._database.objects)} if "content" in document else document
-
     def _state(self, patient: str) -> PatientState:
         if patient not in self._states:
             self._states[patient] = PatientState.take(self._database, self._session, patient, self._token)
@@ -475,12 +475,6 @@ def _check_preconditions(current: Document, if_match: Sequence[int] | None, *, i
         raise PreconditionFailed(f"{current['_id']} is at version {current['v']}.")
     if if_none_match_any:
         raise PreconditionFailed(f"{current['_id']} exists already.")
-
-
-def _is_identical(parsed: Parsed, current: Document) -> bool:
-    """Whether the content is the present version's, byte for byte, so that no new version is made."""
-    id_ = current["_id"].partition("/")[2]
-    return splice(parsed.body, id_, current["v"], fhir_instant(current["lu"])) == current["b"]
 
 
 def _history_of(document: Document) -> Document:

@@ -129,7 +129,14 @@ def test_content_needs_a_type_and_stays_within_the_limit(his, config):
     largest = his.post("Binary", b"\0" * most, Content_Type="application/octet-stream", Prefer="return=minimal")
     assert largest.status_code == 201, largest.text
     assert his.post("Binary", b"\0" * (most + 1), Content_Type="application/octet-stream").status_code == 413
+    text = b'"' + b"x" * most + b'"'
+    assert his.post("Binary", text, Content_Type="application/json").status_code == 413
     assert len(resource_of("x" * 200, b"\0" * most, "y" * 200, "z" * 64)) <= config.max_body
+
+
+def test_white_space_of_a_content_type_is_as_one_space(his):
+    made = his.post("Binary", b"x", Content_Type="text/plain;  charset=utf-8")
+    assert made.json["contentType"] == "text/plain; charset=utf-8"
 
 
 def test_content_whose_guard_is_not_known_is_refused(his):

@@ -130,7 +130,7 @@ def test_a_log_that_is_closed_leaves_a_line_and_no_file_and_is_still_protected(
         log.append([event(number)])
         log.close()
     assert [path.name for path in checkpoint.parent.iterdir()] == ["audit-checkpoint"]
-    assert len(checkpoint.read_text().splitlines()) == 3
+    assert len(checkpoint.read_text().split("\n\n")) == 3
     assert verify(database, checkpoint).is_intact
     database.audit.delete_one({"_id": event(1)["_id"]})
     assert "cut off after event 0 of 1" in verify(database, checkpoint).faults[0]
@@ -154,9 +154,37 @@ def test_a_line_that_a_loss_of_power_cut_short_is_passed_over(database: Database
     log, checkpoint = trail
     log.append([event(1)])
     log.close()
-    with checkpoint.open("a") as book:
-        book.write("f" * 32 + " 000000")
+    with checkpoint.open("ab") as book:
+        book.write(b"f" * 32 + b" 000000\xff")
+    again = AuditLog(database, checkpoint)
+    again.append([event(2)])
+    again.close()
     assert verify(database, checkpoint).is_intact
+    database.audit.delete_one({"_id": event(2)["_id"]})
+    assert not verify(database, checkpoint).is_intact
+
+
+def test_a_start_leaves_alone_what_is_no_head_of_a_log(database: Database, trail: tuple[AuditLog, Path]) -> None:
+    _, checkpoint = trail
+    damaged, copy = (
+        checkpoint.with_name(f"audit-checkpoint-{'a' * 32}"),
+        checkpoint.with_name("audit-checkpoint-old.bak"),
+    )
+    damaged.write_bytes(b"\0" * 86)
+    copy.write_text("a copy")
+    AuditLog(database, checkpoint).adopt(exclusive=True)
+    assert damaged.exists()
+    assert copy.exists()
+
+
+def test_a_log_that_outlives_a_start_still_keeps_its_head(database: Database, trail: tuple[AuditLog, Path]) -> None:
+    log, checkpoint = trail
+    log.append([event(1)])
+    AuditLog(database, checkpoint).adopt(exclusive=True)
+    log.append([event(2)])
+    log.close()
+    database.audit.delete_one({"_id": event(2)["_id"]})
+    assert "cut off after event 1 of 2" in verify(database, checkpoint).faults[0]
 
 
 def test_a_trail_that_cannot_be_written_refuses_and_goes_on_in_a_new_log(

@@ -10,7 +10,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from fhirserver.errors import Unavailable
-from fhirserver.store.binary_content import LEAST, named_contents
+from fhirserver.store.binary_content import LEAST, Contents, named_contents
 from resources import validation
 
 HIS = ("Client/e1", "Organization/e1")
@@ -36,6 +36,21 @@ def objects_in(config):
         for path in (config.data / "objects").rglob("*")
         if path.is_file()
     )
+
+
+def test_a_content_is_kept_when_something_fails_after_the_commit(region, database, config, store):
+    sent = binary("late")
+    document = {"b": json.dumps(sent).encode()}
+
+    def committed():
+        with Contents(database.objects) as contents:
+            contents.cut_out(document, sent)
+            contents.keep()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        committed()
+    assert objects_in(config) == [document["content"]["object"]]
 
 
 @pytest.fixture(autouse=True)
@@ -123,3 +138,6 @@ def test_an_object_store_that_has_lost_a_content_is_said_so(region, config, stor
     (config.data / "objects" / key).unlink()
     with pytest.raises(Unavailable):
         store.read("Binary", "lost")
+    again = binary("lost")
+    region.put(again)
+    assert json.loads(store.read("Binary", "lost").body)["data"] == again["data"]
