@@ -93,7 +93,9 @@ def read(
     """
     stated: dict[str, Any] = {}
     for each in (*parents, raw):
-        stated.update((name, value) for name, value in each.items() if value)
+        stated.update(
+            (name, value) for name, value in each.items() if value or value == {}
+        )  # a bound, if without bounds
     periods = [each.get("period") for each in (*parents, raw)]
     data_period = stated.get("dataPeriod")
     return Provision(

@@ -35,6 +35,13 @@ def held(*access: dict[str, Any], **short: Any) -> dict[str, Any]:
 TEAM = {"CareTeam": "t", "subject": "Patient/p", "members": ["Practitioner/x", "Practitioner/d"]}
 
 
+def test_a_data_period_without_bounds_still_asks_when_an_exam_was():
+    permit = {"Consent": "b", "policy": "base", "permit": "anybody", "dates": [None, None]}
+    assert decide(doctor(), READ, held(TEAM, permit)).is_permit
+    undated = facts(record("a", {}, DEFAULT), World([expand(TEAM), expand(permit)], {}), DEFAULT)
+    assert not decide(doctor(), READ, undated).is_permit
+
+
 def test_a_permit_cites_the_relation_and_the_consent_it_rests_on():
     decision = decide(doctor(), READ, held(TEAM, {"Consent": "b", "policy": "base", "permit": "anybody"}))
     assert decision.reasons[0].rule == "relation"
