@@ -93,9 +93,8 @@ def read(
     """
     stated: dict[str, Any] = {}
     for each in (*parents, raw):
-        stated.update(
-            (name, value) for name, value in each.items() if value or value == {}
-        )  # a bound, if without bounds
+        # An empty period is stated: it asks for a date, whatever the date.
+        stated.update((name, value) for name, value in each.items() if value or value == {})
     periods = [each.get("period") for each in (*parents, raw)]
     data_period = stated.get("dataPeriod")
     return Provision(

@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 from fhirserver.errors import NotFound, Unavailable
 from fhirserver.store.database import Database, Document
 from fhirserver.store.objects import Objects
+from fhirserver.store.rows import Row, row_of
 
 LEAST: Final = 1 << 14
 """Characters of `data` from which it is worth a file."""
@@ -82,6 +83,11 @@ def whole(document: Mapping[str, Any], objects: Objects) -> bytes:
         return b"".join((body[:at], *objects.open(content["object"]), body[at:]))
     except (NotFound, OSError) as error:
         raise Unavailable("The content of this Binary cannot be read.") from error
+
+
+def whole_row(document: Document, objects: Objects) -> Row:
+    """`row_of` a version with its whole body. Raises Unavailable as `whole` does."""
+    return row_of({**document, "b": whole(document, objects)} if "content" in document else document)
 
 
 def is_whole(document: Mapping[str, Any], body: bytes, objects: Objects) -> bool:

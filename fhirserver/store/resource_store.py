@@ -24,7 +24,7 @@ from fhirserver.config import Config
 from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, NotSupported, TooCostly, Unavailable
 from fhirserver.search import expression as e
 from fhirserver.search.parse import Include, Query
-from fhirserver.store.binary_content import Contents, whole
+from fhirserver.store.binary_content import Contents, whole_row
 from fhirserver.store.compile import (
     NOTHING,
     Filter,
@@ -374,10 +374,7 @@ class ResourceStore:
         return [self._row(document) for document in found.to_list()]
 
     def _row(self, document: Document) -> Row:
-        """The row with the whole body: what was cut out of a large Binary is in the object store."""
-        if "content" in document:
-            document = {**document, "b": whole(document, self._database.objects)}
-        return row_of(document)
+        return whole_row(document, self._database.objects)
 
 
 def _asked(query: Query) -> Filter:

@@ -28,7 +28,7 @@ from fhirserver.search import values
 from fhirserver.search.parse import Query
 from fhirserver.store import actors
 from fhirserver.store.audit_log import stored
-from fhirserver.store.binary_content import Contents, is_whole, whole
+from fhirserver.store.binary_content import Contents, is_whole, whole_row
 from fhirserver.store.consent_write import check_consent
 from fhirserver.store.database import Database, Document
 from fhirserver.store.facts import absent_facts, relative, static_facts
@@ -98,9 +98,7 @@ class Unit:
             raise NotFound(f"{type_}/{id_} is not known.")
         if document.get("del") or not is_permitted(self._guard, "read", document, self._current):
             raise NotFound(f"{type_}/{id_} is not known.")
-        if "content" in document:
-            document = {**document, "b": whole(document, self._database.objects)}
-        return row_of(document)
+        return whole_row(document, self._database.objects)
 
     def match(self, query: Query) -> list[Row]:
         """Visible rows that meet conditional criteria, at most two; a twin with the same criteria will conflict."""
