@@ -456,6 +456,18 @@ def test_a_stop_while_starting_leaves_nothing_behind(tmp_path, sign):
     assert processes_of(tmp_path) == []
 
 
+@pytest.mark.parametrize("sign", ["lock", "port", "password"])
+def test_a_command_that_is_stopped_leaves_no_mongod_behind(tmp_path, sign):
+    path = tmp_path / "mongodb" / sign
+    command = [sys.executable, "-m", "fhirserver", "verify-audit", "--data", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not path.exists() and process.poll() is None:
+            time.sleep(0.002)
+        process.terminate()
+        process.wait(timeout=60)
+    assert processes_of(tmp_path) == []
+
+
 def test_the_keys_and_data_are_their_owners_only(server):
     folder = server.data / "mongodb"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -162,6 +163,25 @@ def test_a_line_that_a_loss_of_power_cut_short_is_passed_over(database: Database
     assert verify(database, checkpoint).is_intact
     database.audit.delete_one({"_id": event(2)["_id"]})
     assert not verify(database, checkpoint).is_intact
+
+
+def test_a_line_that_the_disk_does_not_take_whole_leaves_the_file_of_the_log(
+    database: Database, trail: tuple[AuditLog, Path]
+) -> None:
+    log, checkpoint = trail
+    log.append([event(1)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, hard))  # as a disk that is full: half of the line fits
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            log.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(list(checkpoint.parent.glob("audit-checkpoint-*"))) == 1
+    assert verify(database, checkpoint).is_intact
+    AuditLog(database, checkpoint).adopt(exclusive=True)
+    database.audit.delete_one({"_id": event(1)["_id"]})
+    assert "cut off after event 0 of 1" in verify(database, checkpoint).faults[0]
 
 
 def test_a_start_leaves_alone_what_is_no_head_of_a_log(database: Database, trail: tuple[AuditLog, Path]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -181,3 +183,67 @@ def test_an_unread_object_does_not_keep_its_file_open(tmp_path: Path):
     for _ in range(10):
         objects.open("b/9")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """An S3 endpoint that is there and takes nothing."""
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(403)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 - the names that http.server looks for
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def refusing_bucket(tmp_path: Path, monkeypatch):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as endpoint:
+        thread = threading.Thread(target=endpoint.serve_forever)
+        thread.start()
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "eu-west-3",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{endpoint.server_port}",
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield Objects(Config(data=tmp_path, objects_uri="s3://images"))
+        endpoint.shutdown()
+        thread.join()
+
+
+def test_a_bucket_that_refuses_is_unavailable_and_not_an_absence(refusing_bucket: Objects):
+    with pytest.raises(Unavailable):
+        refusing_bucket.size("b/1")
+    with pytest.raises(Unavailable):
+        refusing_bucket.open("b/1")
+    with pytest.raises(Unavailable):
+        refusing_bucket.delete("b/1")
+
+
+def test_an_upload_that_a_bucket_refuses_leaves_no_file(refusing_bucket: Objects, tmp_path: Path):
+    with refusing_bucket.begin() as upload:
+        upload.write(b"abc")
+        with pytest.raises(Unavailable):
+            upload.finish("b/2")
+    assert files(tmp_path) == []
+
+
+def test_what_a_bucket_does_not_give_up_is_noted_for_the_next_start(refusing_bucket: Objects, tmp_path: Path):
+    with pytest.raises(ValueError, match="the row was refused"), refusing_bucket.pending(["b/3"]):
+        raise ValueError("the row was refused")
+    (note,) = files(tmp_path)
+    assert note.read_text() == "b/3"
+
+
+def test_nothing_is_pending_where_the_note_cannot_be_written(tmp_path: Path):
+    objects = Objects(Config(data=tmp_path))
+    (tmp_path / "objects" / "uploads").rmdir()
+    with pytest.raises(Unavailable), objects.pending(["b/4"]):
+        pytest.fail("the objects were finished without a note of them")
