@@ -27,11 +27,23 @@ _decoder = msgspec.json.Decoder(float_hook=Decimal)
 _members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _verbatim_decoder = msgspec.json.Decoder(float_hook=lambda literal: msgspec.Raw(literal.encode()))
 _encoder = msgspec.json.Encoder(decimal_format="number")
+_NEGATIVE_ZERO = re.compile(rb"-0(?![0-9.eE])")
 
 
 def parse(body: bytes) -> Any:
     """The JSON value with exact decimals. Raises MalformedError, also for nesting too deep to read."""
     return _guarded(_decoder.decode, body)
+
+
+def verbatim(body: bytes) -> Any:
+    """The JSON value with decimals as ``msgspec.Raw``, the client's own text. Raises MalformedError.
+
+    -0 has a literal too, which only the slower reader can keep.
+    """
+    if _NEGATIVE_ZERO.search(body):
+        raw = lambda literal: msgspec.Raw(literal.encode())  # noqa: E731 - twice the same argument
+        return _guarded(lambda text: json.loads(text, parse_float=raw, parse_int=raw), body)
+    return _guarded(_verbatim_decoder.decode, body)
 
 
 def encode(value: Any) -> bytes:
@@ -99,7 +111,6 @@ def _guarded(decode: Callable[[bytes], Any], body: bytes) -> Any:
 ADDRESSES = frozenset({"uri", "url", "canonical", "oid", "uuid"})
 """The primitive types in which a temporary address may stand, https://hl7.org/fhir/R4/http.html#trules."""
 
-_NEGATIVE_ZERO = re.compile(rb"-0(?![0-9.eE])")
 _LINK = re.compile(r"""((?:href|src)\s*=\s*)("[^"]*"|'[^']*')""")
 
 
@@ -112,17 +123,9 @@ def rewrite_references(body: bytes, mapping: Mapping[str, str]) -> bytes:
     """
     if not any(key.encode() in body for key in mapping):
         return body
-    resource = _verbatim(body)
+    resource = verbatim(body)
     _rewrite_resource(resource, mapping)
     return encode(resource)
-
-
-def _verbatim(body: bytes) -> Any:
-    """The JSON with decimal literals kept as text; -0 has a literal too, which only the slower reader can keep."""
-    if _NEGATIVE_ZERO.search(body):
-        raw = lambda literal: msgspec.Raw(literal.encode())  # noqa: E731 - twice the same argument
-        return _guarded(lambda text: json.loads(text, parse_float=raw, parse_int=raw), body)
-    return _guarded(_verbatim_decoder.decode, body)
 
 
 def _rewrite_resource(node: Any, mapping: Mapping[str, str]) -> None:

@@ -52,7 +52,10 @@ class Element(msgspec.Struct, frozen=True):
 
 
 class Structure(msgspec.Struct, frozen=True):
-    """One type or element with children; ``kind`` is resource, complex or backbone, ``elements`` go without ``[x]``."""
+    """One type or element with children; ``kind`` is resource, complex or backbone.
+
+    ``elements`` are named without ``[x]`` and stand in the order of the definition, which is that of XML.
+    """
 
     kind: str
     base: str

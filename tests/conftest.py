@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,23 @@ from resources import validation
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
 _NUMBERS = itertools.count(1)
+_TOLD = "told"
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say a line at the end of the run: counts of published cases, and which were not to be had."""
+    return lambda line: record_property(_TOLD, line)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Write what the tests told."""
+    reports = [report for several in terminalreporter.stats.values() for report in several]
+    told = [value for report in reports for name, value in getattr(report, "user_properties", ()) if name == _TOLD]
+    if told:
+        terminalreporter.section("published cases")
+        for line in dict.fromkeys(told):
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,10 @@ import msgspec
 from flask import Response
 
 from fhirserver.errors import NotAcceptable
-from fhirserver.rest.negotiation import is_fhir_json
+from fhirserver.rest.negotiation import fhir_format
 from fhirserver.store.rows import Row
 from resources.validation import MalformedError, parse
+from resources.xml import root_of
 
 OCTETS = "application/octet-stream"
 
@@ -68,12 +69,17 @@ def content_limit(limit: int) -> int:
 
 
 def is_resource(content_type: str, body: bytes) -> bool:
-    """Whether what was sent is a Binary resource rather than content: only FHIR JSON can be one.
+    """Whether what was sent is a Binary resource rather than content: only what may be FHIR can be one.
 
-    What calls itself FHIR JSON and cannot be read counts as a resource, and is refused where resources are checked.
+    What calls itself JSON or FHIR XML and cannot be read counts as a resource, and is refused where resources are
+    checked. XML by its general names is content unless it says otherwise: clinical documents are sent so.
     """
-    if not is_fhir_json(content_type):
+    format_ = fhir_format(content_type)
+    if format_ is None:
         return False
+    if format_ == "xml":
+        root = root_of(body)
+        return root == "Binary" or (root is None and content_type.lower().startswith("application/fhir+xml"))
     try:
         sent = parse(body)
     except (MalformedError, RecursionError):

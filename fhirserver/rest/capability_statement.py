@@ -18,6 +18,7 @@ import msgspec
 from fhirserver import __version__
 from fhirserver.config import Config
 from fhirserver.operations import OFFERED
+from fhirserver.rest.negotiation import FORMATS
 from resources import SUPPORTED, Declaration
 
 # When the statement last changed in kind; a constant, since the statement may not differ between two starts.
@@ -65,7 +66,7 @@ def capability_statement(fhir_base: str, base: str) -> dict[str, Any]:
         "software": {"name": "fhirserver", "version": __version__},
         "implementation": {"description": "Every read is decided by Consent and CareTeam", "url": fhir_base},
         "fhirVersion": "4.0.1",
-        "format": ["application/fhir+json", "json"],
+        "format": [*FORMATS, "json", "xml"],
         "rest": [
             {
                 "mode": "server",

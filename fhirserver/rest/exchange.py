@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-import msgspec
 from flask import Request, Response
 
 from fhirserver.errors import BadRequest, NotSupported
@@ -24,7 +23,8 @@ from fhirserver.interactions.preconditions import (
 from fhirserver.rest.answer import Answer
 from fhirserver.rest.binary import Content
 from fhirserver.rest.bundle import success
-from fhirserver.rest.negotiation import CONTENT_TYPE, Preferences, check_acceptable, preferences, prefers_content
+from fhirserver.rest.formats import formatted, note_format
+from fhirserver.rest.negotiation import CONTENT_TYPES, Format, Preferences, negotiated, preferences, prefers_content
 from fhirserver.rest.outcome import operation_outcome
 from fhirserver.rest.subset import subset
 from fhirserver.store.rows import Row, Written
@@ -61,18 +61,24 @@ class Exchange:
         """
         query = request.query_string
         pairs = query_pairs(_text(query)) if query else ()
-        header = request.headers.get
+        exchange = cls(request, base, pairs, preferences(request.headers.get("Prefer", "")), is_pretty(pairs))
         if pairs or not may_be_content:
-            check_acceptable(header("Accept", ""), _single(pairs, "_format"))
-        return cls(request, base, pairs, preferences(header("Prefer", "")), is_pretty(pairs))
+            exchange.format  # noqa: B018 - raises where nothing is acceptable
+        return exchange
 
     # The request
+
+    @property
+    def format(self) -> Format:
+        """The format of the answer. Raises NotAcceptable."""
+        return negotiated(self.request.headers.get("Accept", ""), _single(self.pairs, "_format"))
 
     def with_pairs(self, form: Pairs) -> Exchange:
         """The same with the parameters of a form beside those of the address."""
         pairs = (*self.pairs, *form)
-        check_acceptable(self.request.headers.get("Accept", ""), _single(pairs, "_format"))
-        return replace(self, pairs=pairs, is_pretty=is_pretty(pairs))
+        exchange = replace(self, pairs=pairs, is_pretty=is_pretty(pairs))
+        note_format(self.request, exchange.format)
+        return exchange
 
     def if_match(self) -> Versions | None:
         """The versions that a write is bound to."""
@@ -148,10 +154,9 @@ class Exchange:
         return Response(status=204, headers=headers)
 
     def answer(self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-        """JSON as it is, or indented where `_pretty` asks for it (numbers keep their digits)."""
-        if self.is_pretty:
-            body = msgspec.json.format(body, indent=2)
-        return Answer(body, status, headers, CONTENT_TYPE)
+        """A resource, given as JSON, in the format that was asked for; indented where `_pretty` asks for it."""
+        body, format_ = formatted(body, self.format, is_pretty=self.is_pretty, method=self.request.method)
+        return Answer(body, status, headers, CONTENT_TYPES[format_])
 
 
 def element_names(text: str) -> tuple[str, ...]:

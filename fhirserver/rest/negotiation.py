@@ -14,14 +14,25 @@ from typing import Literal, TypeVar
 from fhirserver.errors import BadRequest, NotAcceptable, UnsupportedMediaType
 from fhirserver.search.query import Handling
 
-CONTENT_TYPE = "application/fhir+json; charset=utf-8"
-
+Format = Literal["json", "xml"]
 Return = Literal["minimal", "representation", "OperationOutcome"]
 _Value = TypeVar("_Value")
 
-_JSON_TYPES = frozenset({"application/fhir+json", "application/json", "text/json"})
-_JSON_FORMATS = _JSON_TYPES | {"json"}
-_JSON_RANGES = _JSON_TYPES | {"application/*", "text/*", "*/*"}
+CONTENT_TYPES: Mapping[Format, str] = {
+    "json": "application/fhir+json; charset=utf-8",
+    "xml": "application/fhir+xml; charset=utf-8",
+}
+"""What an answer in each format calls itself, by whichever of its names it was asked for."""
+
+FORMATS = ("application/fhir+json", "application/fhir+xml")
+
+# In the order of preference where a caller takes both alike.
+_TYPES: Mapping[Format, frozenset[str]] = {
+    "json": frozenset({"application/fhir+json", "application/json", "text/json"}),
+    "xml": frozenset({"application/fhir+xml", "application/xml", "text/xml"}),
+}
+_FORMAT_OF: Mapping[str, Format] = {name: format_ for format_, names in _TYPES.items() for name in (*names, format_)}
+_CHARSETS = frozenset({"utf-8", "utf8"})
 _FHIR_VERSIONS = frozenset({"4.0", "4.0.1"})
 _RETURNS: dict[str, Return] = {
     "minimal": "minimal",
@@ -40,72 +51,94 @@ class Preferences:
 
 
 @lru_cache(maxsize=256)
-def check_acceptable(accept: str, format_: str | None) -> None:
-    """Pass when the caller takes FHIR JSON of release R4; `_format` overrides Accept.
+def negotiated(accept: str, format_: str | None) -> Format:
+    """The format of the answer: what `_format` says, otherwise what Accept likes best, JSON where it likes both alike.
 
-    Raises NotAcceptable (406): XML and Turtle are not offered, nor another release of FHIR.
+    A range counts as far as no narrower one speaks of the same format (RFC 9110, 12.5.1), and of ranges of one weight
+    the narrower one wins. Raises NotAcceptable (406) for any other format, and for another release of FHIR.
     """
     if format_ is not None:
-        _check_format(format_)
-    elif accept and not any(_takes_json(part) for part in accept.split(",")):
-        raise NotAcceptable(f"This server answers application/fhir+json (fhirVersion 4.0) only, not: {accept}")
+        return _format_named(format_)
+    if not accept or accept == "*/*":
+        return "json"
+    liked = [(*_liking(accept, format_), format_) for format_ in _TYPES]
+    weight, _, best = max(liked, key=lambda found: found[:2])  # the first of equals
+    if weight == 0:
+        raise NotAcceptable(f"This server answers {' or '.join(FORMATS)} (fhirVersion 4.0), not: {accept}")
+    return best
 
 
-def _check_format(format_: str) -> None:
+def _format_named(text: str) -> Format:
     # A plus sign that was not escaped in the query string arrives as a space.
-    name, parameters = _media_type(format_.replace("fhir json", "fhir+json"))
-    if name not in _JSON_FORMATS or parameters.get("fhirversion", "4.0") not in _FHIR_VERSIONS:
-        raise NotAcceptable(f"_format offers json (fhirVersion 4.0) only, not: {format_}", expression="_format")
+    name, parameters = _media_type(text.replace("fhir ", "fhir+"))
+    if name not in _FORMAT_OF or not _is_ours(parameters):
+        raise NotAcceptable(f"_format offers json and xml (fhirVersion 4.0), not: {text}", expression="_format")
+    return _FORMAT_OF[name]
 
 
-def _takes_json(media_range: str) -> bool:
-    name, parameters = _media_type(media_range)
-    if name not in _JSON_RANGES or parameters.get("fhirversion", "4.0") not in _FHIR_VERSIONS:
-        return False
-    return _is_wanted(parameters)
+def _liking(accept: str, format_: Format) -> tuple[float, int]:
+    """How much a format is liked, from 0 to 1, and how narrow the range is that says so."""
+    liked: list[tuple[int, float]] = [(0, 0.0)]
+    for part in accept.split(","):
+        name, parameters = _media_type(part)
+        narrowness = 3 if name in _TYPES[format_] else {"application/*": 2, "text/*": 2, "*/*": 1}.get(name, 0)
+        if narrowness and _is_ours(parameters):
+            liked.append((narrowness, _weight(parameters)))
+    narrowness, weight = max(liked)
+    return weight, narrowness
 
 
-def _is_wanted(parameters: Mapping[str, str]) -> bool:
+def _is_ours(parameters: Mapping[str, str]) -> bool:
+    """Whether what stands beside a media type lets it mean FHIR R4 in UTF-8."""
+    return parameters.get("fhirversion", "4.0") in _FHIR_VERSIONS and parameters.get("charset", "utf-8") in _CHARSETS
+
+
+def _weight(parameters: Mapping[str, str]) -> float:
+    """The q of a range; one that is no number between 0 and 1 counts as 0."""
     try:
-        return float(parameters.get("q", "1")) > 0
+        weight = float(parameters.get("q", "1"))
     except ValueError:
-        return False
+        return 0.0
+    return weight if 0 <= weight <= 1 else 0.0
 
 
 @lru_cache(maxsize=256)
 def prefers_content(accept: str, media_type: str) -> bool:
-    """Whether a Binary whose content is of this media type is answered as that: unless FHIR JSON is asked for by name.
+    """Whether a Binary whose content is of this media type is answered as that: unless FHIR is asked for by name.
 
     Raises NotAcceptable (406) where the caller takes neither. https://hl7.org/fhir/R4/binary.html#rest
     """
-    wanted = [name for part in accept.split(",") if _is_wanted((media := _media_type(part))[1]) and (name := media[0])]
-    if "application/fhir+json" not in wanted:
+    wanted = {name for name, parameters in map(_media_type, accept.split(",")) if name and _weight(parameters) > 0}
+    if wanted.isdisjoint(FORMATS):
         name, _ = _media_type(media_type)
         if not accept or not {name, f"{name.partition('/')[0]}/*", "*/*"}.isdisjoint(wanted):
             return True
-    check_acceptable(accept, None)
+    negotiated(accept, None)
     return False
 
 
 @lru_cache(maxsize=256)
-def is_fhir_json(content_type: str) -> bool:
-    """Whether a body of this Content-Type may be a FHIR resource."""
-    return _media_type(content_type)[0] in _JSON_TYPES
+def fhir_format(content_type: str) -> Format | None:
+    """The format in which a body of this Content-Type may be a FHIR resource; None where it cannot be one."""
+    name, _ = _media_type(content_type)
+    return next((format_ for format_, names in _TYPES.items() if name in names), None)
 
 
 @lru_cache(maxsize=256)
-def check_resource_content(content_type: str | None) -> None:
-    """Pass when a body of this Content-Type can hold a FHIR resource in JSON.
+def resource_format(content_type: str | None) -> Format:
+    """The format of a body of this Content-Type, which must be a FHIR resource.
 
     Raises UnsupportedMediaType (415), also where the header is missing.
     """
-    name, parameters = _media_type(content_type or "")
-    if name not in _JSON_TYPES:
-        raise UnsupportedMediaType(f"A resource is sent as application/fhir+json, not as: {content_type or 'no type'}")
-    if parameters.get("charset", "utf-8") not in {"utf-8", "utf8"}:
-        raise UnsupportedMediaType("FHIR JSON is sent in UTF-8.")
-    if parameters.get("fhirversion", "4.0") not in _FHIR_VERSIONS:
+    format_ = fhir_format(content_type or "")
+    if format_ is None:
+        raise UnsupportedMediaType(f"A resource is sent as {' or '.join(FORMATS)}, not as: {content_type or 'no type'}")
+    _, parameters = _media_type(content_type or "")
+    if parameters.get("charset", "utf-8") not in _CHARSETS:
+        raise UnsupportedMediaType("FHIR is sent in UTF-8.")
+    if not _is_ours(parameters):
         raise UnsupportedMediaType("This server holds FHIR R4: fhirVersion is 4.0.")
+    return format_
 
 
 def check_form_content(content_type: str | None) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
-from flask import Response
+from flask import Response, request
 
 from fhirserver.errors import FhirError, Issue
-from fhirserver.rest.negotiation import CONTENT_TYPE
+from fhirserver.rest.formats import format_asked, formatted
+from fhirserver.rest.negotiation import CONTENT_TYPES
 
 
 def operation_outcome(issues: Iterable[Issue]) -> bytes:
@@ -27,7 +28,8 @@ def _issue(issue: Issue) -> dict[str, object]:
 
 
 def render_error(error: FhirError) -> Response:
-    """The answer to a request under the FHIR base that ended in `error`."""
-    response = Response(operation_outcome(error.issues), status=error.status, content_type=CONTENT_TYPE)
+    """The answer to a request under the FHIR base that ended in `error`, in the format that was asked for."""
+    body, format_ = formatted(operation_outcome(error.issues), format_asked(request), is_pretty=False, method="")
+    response = Response(body, status=error.status, content_type=CONTENT_TYPES[format_])
     response.headers.extend(error.headers)
     return response

@@ -33,7 +33,8 @@ from fhirserver.rest.body import read_body
 from fhirserver.rest.bundle import history_bundle, response_bundle, searchset
 from fhirserver.rest.capability_statement import Statement
 from fhirserver.rest.exchange import Exchange
-from fhirserver.rest.negotiation import check_form_content, check_resource_content, is_fhir_json
+from fhirserver.rest.formats import as_json
+from fhirserver.rest.negotiation import check_form_content, fhir_format, resource_format
 from fhirserver.rest.service import Service
 from resources import SUPPORTED
 
@@ -162,18 +163,18 @@ class Routes:
         return exchange.answer(searchset(context.settle(work), self._base))
 
     def _resource_body(self) -> bytes:
-        check_resource_content(request.content_type)
-        return read_body(request, self._limit)
+        """The resource that was sent, as JSON."""
+        format_ = resource_format(request.content_type)
+        return as_json(read_body(request, self._limit), format_)
 
     def _binary_body(self, id: str | None = None) -> bytes:
         """A Binary as a resource, made from what was sent where that is content in its own media type."""
         type = request.content_type
         if not type:
             return self._resource_body()  # which says what is missing
-        body = read_body(request, self._limit if is_fhir_json(type) else self._content_limit)
+        body = read_body(request, self._limit if fhir_format(type) else self._content_limit)
         if is_resource(type, body):
-            check_resource_content(type)
-            return body
+            return as_json(body, resource_format(type))
         if len(body) > self._content_limit:
             raise ContentTooLarge(f"The body is over the limit of {self._content_limit} bytes.")
         return resource_of(" ".join(type.split()), body, request.headers.get("X-Security-Context"), id)

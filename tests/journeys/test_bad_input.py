@@ -87,7 +87,7 @@ def test_a_body_that_is_no_patient_is_refused(hospital: Caller, name: str) -> No
     assert is_operation_outcome(answer)
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/fhir+xml", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize("content_type", ["text/plain", "application/fhir+turtle", "application/x-www-form-urlencoded"])
 def test_a_body_of_another_content_type_is_refused(hospital: Caller, content_type: str) -> None:
     answer = hospital.ask("POST", "/fhir/Patient", body=patient(), content_type=content_type)
 

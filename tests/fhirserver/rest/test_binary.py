@@ -65,7 +65,7 @@ def test_content_is_given_unless_fhir_is_asked_for(doctor, scan):
 
 
 def test_a_caller_who_takes_neither_the_content_nor_fhir_is_told_so(doctor, scan):
-    for accept in ("image/png", "application/fhir+xml", "application/pdf;q=0"):
+    for accept in ("image/png", "application/fhir+turtle", "application/pdf;q=0"):
         response = doctor.get(scan, Accept=accept)
         assert response.status_code == 406
         assert issues_of(response)[0]["code"] == "not-supported"

@@ -11,6 +11,7 @@ from fhirserver.operations import OFFERED
 from fhirserver.rest.capability_statement import INTERACTIONS, SYSTEM_INTERACTIONS
 from fhirserver.rest.routes import ROUTED
 from resources import SUPPORTED, validation
+from resources.xml import to_json
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,8 @@ def test_it_says_how_a_token_is_obtained(statement):
 
 def test_formats_are_negotiated_as_everywhere(app):
     http = app.test_client()
-    assert http.get("/fhir/metadata?_format=xml").status_code == 406
-    assert http.get("/fhir/metadata", headers={"Accept": "application/fhir+xml"}).status_code == 406
+    assert http.get("/fhir/metadata?_format=ttl").status_code == 406
+    assert http.get("/fhir/metadata", headers={"Accept": "text/turtle"}).status_code == 406
+    in_xml = http.get("/fhir/metadata", headers={"Accept": "application/fhir+xml"})
+    assert json.loads(to_json(in_xml.data)) == http.get("/fhir/metadata").json
     assert "\n" in http.get("/fhir/metadata?_pretty=true").text

@@ -132,7 +132,9 @@ def test_json_may_be_asked_for_by_each_of_its_names(his, patient, format_):
         assert his.get(patient, Accept=format_).status_code == 200
 
 
-@pytest.mark.parametrize("format_", ["xml", "application/fhir%2Bxml", "ttl", "html", "json%3B%20fhirVersion%3D5.0"])
+@pytest.mark.parametrize(
+    "format_", ["xhtml", "application/fhir%2Bturtle", "ttl", "html", "json%3B%20fhirVersion%3D5.0"]
+)
 def test_other_formats_are_not_acceptable(his, patient, format_):
     response = his.get(f"{patient}?_format={format_}")
     assert response.status_code == 406
@@ -140,8 +142,9 @@ def test_other_formats_are_not_acceptable(his, patient, format_):
 
 
 def test_format_overrides_accept(his, patient):
-    assert his.get(f"{patient}?_format=json", Accept="application/fhir+xml").status_code == 200
-    assert his.get(patient, Accept="application/fhir+xml").status_code == 406
+    assert his.get(f"{patient}?_format=json", Accept="text/turtle").json["resourceType"] == "Patient"
+    assert his.get(f"{patient}?_format=json", Accept="application/fhir+xml").json["resourceType"] == "Patient"
+    assert his.get(patient, Accept="text/turtle").status_code == 406
 
 
 def test_pretty_indents_and_keeps_every_digit(his):

@@ -58,7 +58,7 @@ def test_a_resource_of_another_type_than_the_address_is_refused(his):
 
 @pytest.mark.parametrize(
     "content_type",
-    ["", "text/plain", "application/xml", "application/fhir+xml", "application/fhir+json; charset=latin-1",
+    ["", "text/plain", "text/turtle", "application/fhir+xml; charset=utf-16", "application/fhir+json; charset=latin-1",
      "application/fhir+json; fhirVersion=5.0", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"],
 )  # fmt: skip
 def test_a_resource_in_another_content_type_is_refused(his, content_type):
