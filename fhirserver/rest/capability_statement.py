@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -27,18 +27,32 @@ CHANGED = "2026-11-24"
 _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
-INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "create", "search-type")
-"""Codes of http://hl7.org/fhir/restful-interaction that every type has; a test compares them with the routes."""
+Routed = Sequence[tuple[str, str, str, tuple[str, ...]]]
+"""The rows of `routes.ROUTED`: method, address, view function, and the interactions that they answer."""
 
-SYSTEM_INTERACTIONS = ("transaction", "batch")
-"""Those of the base itself."""
+TYPE_INTERACTIONS = (
+    "read",
+    "vread",
+    "update",
+    "patch",
+    "delete",
+    "history-instance",
+    "history-type",
+    "create",
+    "search-type",
+)
+"""The codes of https://hl7.org/fhir/R4/valueset-type-restful-interaction.html; a type has those that are routed."""
+
+SYSTEM_INTERACTIONS = ("transaction", "batch", "search-system", "history-system")
+"""The codes of https://hl7.org/fhir/R4/valueset-system-restful-interaction.html."""
 
 
 class Statement:
     """The statement of one process, made when first asked for and kept as bytes."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, routed: Routed) -> None:
         self._config = config
+        self._routed = routed
         self._made: tuple[bytes, str] | None = None
         self._lock = threading.Lock()
 
@@ -46,13 +60,14 @@ class Statement:
         """The JSON, and its weak entity tag."""
         with self._lock:
             if self._made is None:
-                body = msgspec.json.encode(capability_statement(self._config.fhir_base, self._config.base))
+                statement = capability_statement(self._config.fhir_base, self._config.base, self._routed)
+                body = msgspec.json.encode(statement)
                 self._made = body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
             return self._made
 
 
-def capability_statement(fhir_base: str, base: str) -> dict[str, Any]:
-    """The CapabilityStatement of a server whose FHIR base and root are these addresses."""
+def capability_statement(fhir_base: str, base: str, routed: Routed) -> dict[str, Any]:
+    """The CapabilityStatement of a server whose FHIR base and root are these addresses, and which answers `routed`."""
     return {
         "resourceType": "CapabilityStatement",
         "id": "fhirserver",
@@ -71,8 +86,8 @@ def capability_statement(fhir_base: str, base: str) -> dict[str, Any]:
             {
                 "mode": "server",
                 "security": _security(base),
-                "resource": [_resource(declaration) for declaration in SUPPORTED.values()],
-                "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
+                "resource": [_resource(declaration, routed) for declaration in SUPPORTED.values()],
+                "interaction": _interactions(SYSTEM_INTERACTIONS, routed),
                 **({"operation": [{"name": name} for name in OFFERED]} if OFFERED else {}),
             }
         ],
@@ -90,19 +105,26 @@ def _security(base: str) -> dict[str, Any]:
     }
 
 
-def _resource(declaration: Declaration) -> dict[str, Any]:
+def _interactions(codes: Sequence[str], routed: Routed) -> list[dict[str, str]]:
+    """Those of the codes that some route answers."""
+    answered = {code for _, _, _, interactions in routed for code in interactions}
+    return [{"code": code} for code in codes if code in answered]
+
+
+def _resource(declaration: Declaration, routed: Routed) -> dict[str, Any]:
+    conditional = {method for method, address, _, _ in routed if address == "/<type>"}
     return {
         "type": declaration.type,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{declaration.type}",
-        "interaction": [{"code": code} for code in INTERACTIONS],
+        "interaction": _interactions(TYPE_INTERACTIONS, routed),
         "versioning": "versioned",
         "readHistory": True,
         # Whether a client may choose an id depends on its kind: systems and operators may.
         "updateCreate": True,
         "conditionalCreate": True,
         "conditionalRead": "full-support",
-        "conditionalUpdate": False,
-        "conditionalDelete": "not-supported",
+        "conditionalUpdate": "PUT" in conditional,
+        "conditionalDelete": "multiple" if "DELETE" in conditional else "not-supported",
         "referencePolicy": ["literal", "logical"],
         **_includes(declaration),
         "searchParam": [

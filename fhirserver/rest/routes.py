@@ -52,7 +52,10 @@ ROUTED = (
     ("DELETE", "/<type>/<id>", "delete", ("delete",)),
     ("POST", "", "bundle", ("batch", "transaction")),
 )
-"""Method, address below the base, view function, and the FHIR interactions that it answers."""
+"""Method, address below the base, view function, and the FHIR interactions that it answers.
+
+The capability statement and the OpenAPI description follow from it.
+"""
 
 
 class Routes:
@@ -64,7 +67,7 @@ class Routes:
         self._base = service.config.fhir_base
         self._limit = service.config.max_body
         self._content_limit = content_limit(self._limit)
-        self._statement = Statement(service.config)
+        self._statement = Statement(service.config, ROUTED)
 
     def capabilities(self) -> Response:
         """What this server offers (capabilities)."""

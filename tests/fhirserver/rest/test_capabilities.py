@@ -8,7 +8,7 @@ import pytest
 
 from fhirserver.app import create_app
 from fhirserver.operations import OFFERED
-from fhirserver.rest.capability_statement import INTERACTIONS, SYSTEM_INTERACTIONS
+from fhirserver.rest.capability_statement import SYSTEM_INTERACTIONS, TYPE_INTERACTIONS, capability_statement
 from fhirserver.rest.routes import ROUTED
 from resources import SUPPORTED, validation
 from resources.xml import to_json
@@ -43,10 +43,19 @@ def test_it_names_every_type_and_only_those(statement):
 
 def test_it_lists_exactly_the_interactions_that_are_routed(statement):
     routed = {code for _, _, _, codes in ROUTED for code in codes}
-    assert routed == {*INTERACTIONS, *SYSTEM_INTERACTIONS, "capabilities"}
+    of_system = {one["code"] for one in statement["rest"][0]["interaction"]}
     for resource in statement["rest"][0]["resource"]:
-        assert [one["code"] for one in resource["interaction"]] == list(INTERACTIONS)
-    assert [one["code"] for one in statement["rest"][0]["interaction"]] == list(SYSTEM_INTERACTIONS)
+        of_type = {one["code"] for one in resource["interaction"]}
+        assert of_type | of_system | {"capabilities"} == routed
+        assert of_type <= set(TYPE_INTERACTIONS)
+    assert of_system <= set(SYSTEM_INTERACTIONS)
+
+
+def test_a_new_route_is_in_it_without_a_word_elsewhere():
+    routed = [*ROUTED, ("GET", "/_history", "x", ("history-system",)), ("PUT", "/<type>", "y", ("update",))]
+    made = capability_statement("http://x/fhir", "http://x", routed)["rest"][0]
+    assert "history-system" in {one["code"] for one in made["interaction"]}
+    assert made["resource"][0]["conditionalUpdate"] is True
 
 
 def test_it_lists_exactly_the_operations_that_are_offered(statement):
