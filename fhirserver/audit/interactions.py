@@ -31,6 +31,7 @@ _PROFILES: Final[Mapping[str, str]] = {
     "vread": "Read",
     "history": "Query",
     "search": "Query",
+    "operation": "Query",
     "create": "Create",
     "update": "Update",
     "delete": "Delete",
@@ -41,6 +42,7 @@ _INTERACTIONS: Final[Mapping[str, tuple[str, parts.Action, parts.Role]]] = {
     "vread": ("vread", "R", "read"),
     "history": ("history-instance", "R", "read"),
     "search": ("search-type", "E", "query"),
+    "operation": ("operation", "E", "query"),
     "create": ("create", "C", "create"),
     "update": ("update", "U", "update"),
     "delete": ("delete", "D", "delete"),
@@ -75,13 +77,26 @@ def search_events(access: Access, type_: str, query_string: str, rows: Iterable[
     Resources with labels that say who may see them are counted in events of their own, which carry those labels: to
     whom they are hidden, the search is told as if it had not found them.
     """
+    return _query_events(access, "search", type_, type_, query_string, rows)
+
+
+def operation_events(
+    access: Access, type_: str, address: str, rows: Iterable[Row], query_string: str = ""
+) -> list[Event]:
+    """An operation at `address` was answered with `rows`, told as a search is; `type_` is empty for the system."""
+    return _query_events(access, "operation", type_, address, query_string, rows)
+
+
+def _query_events(
+    access: Access, interaction: str, type_: str, address: str, query_string: str, rows: Iterable[Row]
+) -> list[Event]:
     named = _named_patients(type_, query_string)
     counts: Counter[tuple[str, Labels]] = Counter({(patient, ()): 0 for patient in named})
     counts.update(disclosed(type_, rows))
     concerned: Sequence[tuple[str | None, Labels]] = tuple(counts) or ((None, ()),)
     names = sorted({name for name, _ in parse_qsl(query_string, keep_blank_values=True)})
-    cleaned = f"{type_}?{'&'.join(names)}"
-    whole = parts.query(f"{type_}?{query_string}", cleaned)
+    cleaned = f"{address}?{'&'.join(names)}"
+    whole = parts.query(f"{address}?{query_string}", cleaned)
     is_shared = len({patient for patient, _ in concerned}) > 1
     asked = parts.query(cleaned, cleaned) if is_shared else whole
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
@@ -89,7 +104,7 @@ def search_events(access: Access, type_: str, query_string: str, rows: Iterable[
     request = parts.request(access.request_id)
     return [
         event(
-            _shape("search", is_about_patient=patient is not None, extra=extra),
+            _shape(interaction, is_about_patient=patient is not None, extra=extra),
             caller,
             "query",
             moment,
@@ -125,7 +140,7 @@ def _events(access: Access, interaction: str, row: Row, data: Part) -> list[Even
 def _shape(interaction: str, *, is_about_patient: bool, extra: tuple[tuple[str, str, str], ...]) -> Shape:
     code, action, _ = _INTERACTIONS[interaction]
     profiles: tuple[str, ...] = (codes.OAUTH_MINIMAL,)
-    if interaction != "history":  # BALP has no pattern for a history.
+    if interaction not in {"history", "operation"}:  # BALP has no pattern for these.
         profiles = (codes.profile(f"{'Patient' * is_about_patient}{_PROFILES[interaction]}"), *profiles)
     return Shape(_REST, action, (frozen(codes.interaction(code)), *extra), profiles=profiles)
 

@@ -23,6 +23,8 @@ from fhirserver.interactions.read import read
 from fhirserver.interactions.search_type import Searchset, search_type
 from fhirserver.interactions.update import update
 from fhirserver.interactions.vread import vread
+from fhirserver.operations import operation
+from fhirserver.operations.perform import offered, perform
 from fhirserver.search.query import Handling
 from fhirserver.store.rows import Row
 
@@ -32,13 +34,15 @@ class Answer:
     """What became of one entry: an HTTP status and what belongs to it; `error` where it failed.
 
     `row` is what was read or written; `is_written` tells the two apart, since what was written is returned only to who
-    prefers it. `page` is the Bundle that a search or a history answers with.
+    prefers it. `page` is the Bundle that a search, a history or an operation answers with, `made` the resource that an
+    operation made.
     """
 
     status: int
     row: Row | None = None
     is_written: bool = False
-    page: Searchset | History | None = None
+    page: Searchset | History | operation.Page | None = None
+    made: bytes | None = None
     error: FhirError | None = None
 
 
@@ -84,8 +88,22 @@ def _perform(context: Context, entry: Entry, handling: Handling) -> Answer:
         case "delete":
             row = delete(context, type_, id_, if_match=parse_versions(request.if_match, "ifMatch"))
             return Answer(204, row=row, is_written=True)
+        case "operation":
+            return _operated(context, entry)
         case _:
             assert_never(entry.interaction)
+
+
+def _operated(context: Context, entry: Entry) -> Answer:
+    target = operation.Target(entry.target.type, entry.target.id or "")
+    found = offered(entry.request.method, entry.target.operation, target)
+    match perform(context, found, target, query_pairs(entry.target.query), entry.body):
+        case Row() as row:
+            return Answer(200, row=row)
+        case operation.Page() as page:
+            return Answer(200, page=page)
+        case made:
+            return Answer(made.status, made=made.body)
 
 
 def read_answer(entry: Entry, row: Row) -> Answer:

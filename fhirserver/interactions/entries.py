@@ -21,7 +21,7 @@ from fhirserver.interactions.context import Context, declaration_of, refusal
 from resources import validation
 from resources.exact import has_duplicate_names
 
-Interaction = Literal["read", "vread", "history", "search", "create", "update", "delete"]
+Interaction = Literal["read", "vread", "history", "search", "create", "update", "delete", "operation"]
 
 _CONDITIONS: Mapping[Interaction, frozenset[str]] = {
     "read": frozenset({"ifNoneMatch", "ifModifiedSince"}),
@@ -58,13 +58,17 @@ class _Bundle(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a relative address names: a type, one resource, its history, one version, or a search of the type."""
+    """What a relative address names: a type, one resource, its history, one version, a search, or an operation.
+
+    The type is empty for an operation of the system.
+    """
 
     type: str
     id: str | None = None
     version_id: str | None = None
     is_history: bool = False
     query: str = ""
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +176,13 @@ def parse_target(url: str, base: str) -> Target:
     relative = url.removeprefix(base + "/")
     path, _, query = relative.partition("?")
     segments = path.split("/")
-    if any(segment.startswith("$") for segment in segments):
-        raise NotSupported(f"Operations are not offered: {url}", expression="request.url")
     match segments:
+        case [name] if name.startswith("$"):
+            return Target("", query=query, operation=name[1:])
+        case [type_, name] if name.startswith("$"):
+            target = Target(type_, query=query, operation=name[1:])
+        case [type_, id_, name] if name.startswith("$"):
+            target = Target(type_, id_, query=query, operation=name[1:])
         case [type_]:
             target = Target(type_, query=query)
         case [type_, "_history"]:
@@ -202,6 +210,10 @@ def _interaction(method: str, target: Target) -> Interaction:
     is_instance = target.id is not None and not target.is_history and target.version_id is None
     interaction: Interaction
     match method:
+        case "GET" | "POST" if target.operation:
+            interaction = "operation"
+        case _ if target.operation:
+            raise NotSupported("An operation is called by GET or POST.", expression="request.method")
         case "GET" if target.version_id is not None:
             interaction = "vread"
         case "GET" if target.is_history:
@@ -218,7 +230,7 @@ def _interaction(method: str, target: Target) -> Interaction:
             raise NotSupported("Conditional update and conditional delete are not offered.", expression="request.url")
         case _:
             raise NotSupported(f"{method} is not offered for this address.", expression="request.method")
-    if target.query and interaction not in {"search", "history"}:
+    if target.query and interaction not in {"search", "history", "operation"}:
         raise NotSupported(f"{method} takes no parameters within a Bundle.", expression="request.url")
     return interaction
 

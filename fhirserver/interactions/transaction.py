@@ -93,7 +93,8 @@ class Plan:
         for entry in understood:
             with at_entry(entry.index):
                 references.update(_names(entry, ids))
-                context.access.admit(entry.interaction, entry.target.type)
+                if entry.interaction != "operation":  # which was refused
+                    context.access.admit(entry.interaction, entry.target.type)
                 if entry.interaction == "search":  # one that cannot be understood fails the whole, before it begins
                     context.query(entry.target.type, query_pairs(entry.target.query), handling)
                 if entry.request.if_none_exist is not None:
@@ -134,9 +135,11 @@ class Plan:
 def _understood(entry: Entry | RefusedEntry) -> Entry:
     if isinstance(entry, RefusedEntry):
         raise entry.error
-    if entry.interaction in {"vread", "history"}:
+    if entry.interaction in {"vread", "history", "operation"}:
         with at_entry(entry.index):
-            raise NotSupported("A transaction reads and searches; versions and histories are asked for in a batch.")
+            raise NotSupported(
+                "A transaction reads, searches and writes; versions, histories and operations are for a batch."
+            )
     return entry
 
 

@@ -1,11 +1,21 @@
 """Named operations (`$…`), one per module; `OFFERED` is the list, and what is not on it is refused.
 
-No operation bypasses `store.ResourceStore`, and none imports Flask. This release offers none: `/metadata` lists none
-and every `$…` route is answered with a refusal that says so.
+No operation bypasses `store.ResourceStore`, and none imports Flask. Routes, `/metadata` and the page that a test asks
+for follow from the list.
 
 https://hl7.org/fhir/R4/operations.html
 """
 
 from __future__ import annotations
 
-OFFERED: tuple[str, ...] = ()
+from fhirserver.operations import everything, meta, meta_add, meta_delete
+from fhirserver.operations.operation import Operation
+
+OFFERED: tuple[Operation, ...] = (
+    everything.OF_PATIENT,
+    everything.OF_ENCOUNTER,
+    meta.OPERATION,
+    meta_add.OPERATION,
+    meta_delete.OPERATION,
+)
+"""Every operation, in reading order."""

@@ -21,6 +21,7 @@ from fhirserver.interactions.context import PAGE, Pairs
 from fhirserver.interactions.history import History
 from fhirserver.interactions.preconditions import etag
 from fhirserver.interactions.search_type import Searchset
+from fhirserver.operations import operation
 from fhirserver.rest.negotiation import Return
 from fhirserver.rest.outcome import operation_outcome
 from fhirserver.rest.subset import subset
@@ -50,6 +51,15 @@ def history_bundle(history: History, base: str) -> bytes:
     links = [("self", _with_query(address, history.pairs)), *_next(address, history.next)]
     total = len(history.rows) if history.is_whole else None
     return _bundle("history", links, [_version(row, base) for row in history.rows], total)
+
+
+def operation_bundle(page: operation.Page, base: str) -> bytes:
+    """The Bundle of a page that an operation answered with: what was asked for, and what it refers to."""
+    address = f"{base}/{page.address}"
+    links = [("self", _with_query(address, page.pairs)), *_next(address, page.next)]
+    entries = [_found(row, base, row.body, b"match") for row in page.rows]
+    entries += [_found(row, base, row.body, b"include") for row in page.included]
+    return _bundle("searchset", links, entries, page.total)
 
 
 def response_bundle(type_: str, answers: Sequence[Answer], base: str, returns: Return | None) -> bytes:
@@ -121,9 +131,9 @@ def _answer(answer: Answer, base: str, returns: Return | None) -> bytes:
         return b'{"response":{"status":' + _encode(_status(answer.status)) + b',"outcome":' + outcome + b"}}"
     response = _encode(_response(answer.status, answer.row, base if answer.is_written else None))
     if answer.page is not None:
-        page = answer.page
-        body = searchset(page, base) if isinstance(page, Searchset) else history_bundle(page, base)
-        return b'{"resource":' + body + b',"response":' + response + b"}"
+        return b'{"resource":' + _page(answer.page, base) + b',"response":' + response + b"}"
+    if answer.made is not None:
+        return b'{"resource":' + answer.made + b',"response":' + response + b"}"
     row = answer.row
     if row is not None and _is_returned(answer, row, returns):
         full_url = f'{{"fullUrl":"{base}/{row.reference}","resource":'.encode()
@@ -132,6 +142,16 @@ def _answer(answer: Answer, base: str, returns: Return | None) -> bytes:
         outcome = operation_outcome([success(answer.status)])
         return b'{"response":' + response[:-1] + b',"outcome":' + outcome + b"}}"
     return b'{"response":' + response + b"}"
+
+
+def _page(page: Searchset | History | operation.Page, base: str) -> bytes:
+    match page:
+        case Searchset():
+            return searchset(page, base)
+        case History():
+            return history_bundle(page, base)
+        case operation.Page():
+            return operation_bundle(page, base)
 
 
 def _is_returned(answer: Answer, row: Row, returns: Return | None) -> bool:

@@ -18,6 +18,7 @@ import msgspec
 from fhirserver import __version__
 from fhirserver.config import Config
 from fhirserver.operations import OFFERED
+from fhirserver.operations.operation import Operation, Target
 from fhirserver.rest.negotiation import FORMATS
 from resources import SUPPORTED, Declaration
 
@@ -86,9 +87,9 @@ def capability_statement(fhir_base: str, base: str, routed: Routed) -> dict[str,
             {
                 "mode": "server",
                 "security": _security(base),
-                "resource": [_resource(declaration, routed) for declaration in SUPPORTED.values()],
+                "resource": [_resource(declaration, routed, fhir_base) for declaration in SUPPORTED.values()],
                 "interaction": _interactions(SYSTEM_INTERACTIONS, routed),
-                **({"operation": [{"name": name} for name in OFFERED]} if OFFERED else {}),
+                "operation": [_operation(one, fhir_base) for one in OFFERED if one.is_at(Target())],
             }
         ],
     }
@@ -111,7 +112,7 @@ def _interactions(codes: Sequence[str], routed: Routed) -> list[dict[str, str]]:
     return [{"code": code} for code in codes if code in answered]
 
 
-def _resource(declaration: Declaration, routed: Routed) -> dict[str, Any]:
+def _resource(declaration: Declaration, routed: Routed, base: str) -> dict[str, Any]:
     conditional = {method for method, address, _, _ in routed if address == "/<type>"}
     return {
         "type": declaration.type,
@@ -132,7 +133,19 @@ def _resource(declaration: Declaration, routed: Routed) -> dict[str, Any]:
             for name, parameter in sorted(declaration.parameters.items())
             if is_searchable(name, parameter.type)
         ],
+        **(
+            {"operation": [_operation(one, base) for one in offered]} if (offered := _offered(declaration.type)) else {}
+        ),
     }
+
+
+def _offered(type_: str) -> list[Operation]:
+    """The operations of a type and of its instances."""
+    return [one for one in OFFERED if one.is_at(Target(type_)) or one.is_at(Target(type_, "id"))]
+
+
+def _operation(operation: Operation, base: str) -> dict[str, str]:
+    return {"name": operation.name, "definition": operation.canonical(base)}
 
 
 def is_searchable(name: str, type_: str) -> bool:

@@ -20,9 +20,10 @@ from fhirserver.interactions.preconditions import (
     parse_http_date,
     parse_versions,
 )
+from fhirserver.operations.operation import Made, Page, Result
 from fhirserver.rest.answer import Answer
 from fhirserver.rest.binary import Content
-from fhirserver.rest.bundle import success
+from fhirserver.rest.bundle import operation_bundle, success
 from fhirserver.rest.formats import formatted, note_format
 from fhirserver.rest.negotiation import CONTENT_TYPES, Format, Preferences, negotiated, preferences, prefers_content
 from fhirserver.rest.outcome import operation_outcome
@@ -152,6 +153,16 @@ class Exchange:
         if self.preferences.returns == "OperationOutcome":
             return self.answer(operation_outcome([success(200)]), 200, headers)
         return Response(status=204, headers=headers)
+
+    def operated(self, result: Result) -> Response:
+        """What an operation answered: a stored resource, a page, or a resource that it made."""
+        match result:
+            case Row():
+                return self.answer(result.body, 200, _version_headers(result))
+            case Page():
+                return self.answer(operation_bundle(result, self.base))
+            case Made():
+                return self.answer(result.body, result.status, result.headers)
 
     def answer(self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
         """A resource, given as JSON, in the format that was asked for; indented where `_pretty` asks for it."""

@@ -8,10 +8,11 @@ https://hl7.org/fhir/R4/http.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http import HTTPStatus
 
+import msgspec
 from flask import Response, request
 from flask_smorest import Blueprint
 
@@ -28,10 +29,14 @@ from fhirserver.interactions.search_type import search_type
 from fhirserver.interactions.transaction import transaction
 from fhirserver.interactions.update import update
 from fhirserver.interactions.vread import vread
+from fhirserver.operations import OFFERED
+from fhirserver.operations.definition import operation_definition
+from fhirserver.operations.operation import Level, Operation, Target
+from fhirserver.operations.perform import offered, perform
 from fhirserver.rest.binary import content_limit, is_resource, resource_of
 from fhirserver.rest.body import read_body
 from fhirserver.rest.bundle import history_bundle, response_bundle, searchset
-from fhirserver.rest.capability_statement import Statement
+from fhirserver.rest.capability_statement import CHANGED, Statement
 from fhirserver.rest.exchange import Exchange
 from fhirserver.rest.formats import as_json
 from fhirserver.rest.negotiation import check_form_content, fhir_format, resource_format
@@ -56,6 +61,22 @@ ROUTED = (
 
 The capability statement and the OpenAPI description follow from it.
 """
+
+
+LEVELS: Mapping[Level, str] = {"system": "", "type": "/<type>", "instance": "/<type>/<id>"}
+"""The address of each level at which an operation may be called."""
+
+
+def operation_routes() -> Iterator[tuple[str, str, str, Level, str]]:
+    """Method, address, name, level and title for each way to call an operation that is offered."""
+    told = set()
+    for operation in OFFERED:
+        for level in operation.levels:
+            for method in operation.methods:
+                rule = f"{LEVELS[level]}/${operation.name}"
+                if (method, rule) not in told:
+                    told.add((method, rule))
+                    yield method, rule, operation.name, level, operation.title
 
 
 class Routes:
@@ -153,7 +174,30 @@ class Routes:
         answers = context.settle(partial(perform, context, entries, handling=exchange.preferences.handling))
         return exchange.answer(response_bundle(type, answers, self._base, exchange.preferences.returns))
 
+    def operation(self, name: str, type: str = "", id: str = "") -> Response:
+        """Call the operation of that name."""
+        access = self._authenticate()
+        if (type and type not in SUPPORTED) or (id and not is_id(id)):
+            raise refusal_of(request.method, "/".join(part for part in (type, id, f"${name}") if part))
+        target = Target(type, id)
+        found = offered("GET" if request.method == "HEAD" else request.method, name, target)
+        exchange, context = Exchange.of(request, self._base), self._service.context(access)
+        body = self._parameters_body() if request.method == "POST" else b""
+        if_match = exchange.if_match() if found.changes else None
+        work = partial(perform, context, found, target, exchange.pairs, body, if_match=if_match)
+        return exchange.operated(context.settle(work))
+
+    def definition(self, operation: Operation) -> Response:
+        """The definition of an operation of this server's own."""
+        exchange = Exchange.of(request, self._base)
+        return exchange.answer(msgspec.json.encode(operation_definition(operation, self._base, CHANGED)))
+
     # Steps
+
+    def _parameters_body(self) -> bytes:
+        """A Parameters resource, or nothing: all of it may stand in the address."""
+        body = read_body(request, self._limit)
+        return as_json(body, resource_format(request.content_type)) if body else b""
 
     def _begin(self, type: str, id: str | None = None, *, may_be_content: bool = False) -> tuple[Exchange, Context]:
         access = self._authenticate()
@@ -189,13 +233,14 @@ def refusal_of(method: str, path: str, headers: Mapping[str, str] | None = None)
     `headers` are those of the router's own refusal: Allow, where other methods are answered there.
     """
     error = _refusal(method, path.removeprefix("/").rstrip("/").split("/"))
-    error.headers = {"Allow": "", **(headers or {})} if error.status == HTTPStatus.METHOD_NOT_ALLOWED else {}
+    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        error.headers = {"Allow": "", **error.headers, **(headers or {})}
     return error
 
 
 def _refusal(method: str, segments: list[str]) -> FhirError:
     if any(segment.startswith("$") for segment in segments):
-        return NotSupported(f"This server offers no operation at {'/'.join(segments)}.")
+        return _refusal_of_operation(method, segments)
     match segments:
         case [""]:
             return MethodNotAllowed(
@@ -229,10 +274,40 @@ def _refusal(method: str, segments: list[str]) -> FhirError:
             return NotFound(f"Nothing is at {'/'.join(segments)}.")
 
 
+def _refusal_of_operation(method: str, segments: list[str]) -> FhirError:
+    *above, name = segments
+    if (above and above[0] not in SUPPORTED) or (len(above) > 1 and not is_id(above[1])):
+        return _refusal(method, above)
+    if name.startswith("$") and len(above) <= len(("type", "id")):
+        try:
+            offered(method, name[1:], Target(*above))
+        except FhirError as error:
+            return error
+    return NotSupported(f"This server offers no operation at {'/'.join(segments)}.")
+
+
 def blueprint(service: Service, authenticate: Authenticate) -> Blueprint:
     """The FHIR base as a blueprint."""
     routes = Routes(service, authenticate)
     fhir = Blueprint("fhir", __name__, url_prefix="/fhir", description="FHIR R4, RESTful API")
     for method, rule, name, _ in ROUTED:
         fhir.add_url_rule(rule, name, getattr(routes, name), methods=[method])
+    for method, rule, name, level, title in operation_routes():
+        view = _view(partial(routes.operation, name), title)
+        fhir.add_url_rule(rule, f"{name} of {level} by {method}", view, methods=[method])
+    for operation in OFFERED:
+        if not operation.is_hl7s:
+            view = _view(partial(routes.definition, operation), f"The definition of ${operation.name}.")
+            rule = f"/OperationDefinition/{operation.definition}"
+            fhir.add_url_rule(rule, f"definition {operation.definition}", view, methods=["GET"])
     return fhir
+
+
+def _view(answer: Callable[..., Response], title: str) -> Callable[..., Response]:
+    """A view function, described by its title in the API description."""
+
+    def view(**names: str) -> Response:
+        return answer(**names)
+
+    view.__doc__ = title
+    return view

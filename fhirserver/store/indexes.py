@@ -45,7 +45,8 @@ RESOURCES = (
         partialFilterExpression={"t": "ImagingStudy"},
     ),
     _audience(BY_DATE, "so.date.z"),
-    IndexModel([("facts.subjects.patient", ASCENDING)], name=BY_PATIENT),
+    # By id within a patient: the record is paged in this order.
+    IndexModel([("facts.subjects.patient", ASCENDING), ("_id", ASCENDING)], name=BY_PATIENT),
     *_STUDY_KEYS,
 )
 AUDIT = (

@@ -7,7 +7,7 @@ saw (MongoDB snapshot reads), and each page is decided anew on the present state
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,15 +15,18 @@ from typing import Any, TypeVar
 
 from bson import Timestamp
 from pymongo.client_session import ClientSession
-from pymongo.errors import DuplicateKeyError, OperationFailure
+from pymongo.collection import Collection as MongoCollection
+from pymongo.errors import DuplicateKeyError, ExecutionTimeout, OperationFailure
 
 from consent.condition import Everything
+from consent.engine import Permission
 from consent.facts import materialise
 from consent.request import Interaction
 from fhirserver.config import Config
 from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, NotSupported, TooCostly, Unavailable
 from fhirserver.search import expression as e
 from fhirserver.search.parse import Include, Query
+from fhirserver.search.stored import SEPARATOR
 from fhirserver.store.binary_content import Contents, whole_row
 from fhirserver.store.compile import (
     NOTHING,
@@ -36,11 +39,14 @@ from fhirserver.store.compile import (
 from fhirserver.store.database import Database, Document
 from fhirserver.store.facts import absent_facts
 from fhirserver.store.guard import Guard
-from fhirserver.store.indexes import BY_UPDATE
+from fhirserver.store.indexes import BY_PATIENT, BY_UPDATE
 from fhirserver.store.patient_access import PatientState
 from fhirserver.store.rows import Row, row_of
 from fhirserver.store.security_context import is_permitted
 from fhirserver.store.unit import Unit
+from resources import SUPPORTED
+from resources.declaration import local_reference
+from resources.validation import parse
 
 T = TypeVar("T")
 
@@ -48,6 +54,11 @@ _FIELDS = {"b": 1, "content": 1, "v": 1, "lu": 1, "t": 1, "m": 1, "del": 1, "fac
 _BODILESS = {name: 1 for name in _FIELDS if name not in {"b", "content"}}
 # What a row of a searchset needs: its bytes, and for the audit whose it is and from whom it is hidden.
 _ROW_FIELDS = {"b": 1, "v": 1, "lu": 1, "t": 1, "facts.subjects.patient": 1, "facts.labels": 1}
+
+# The parameters whose values `labels_in_use` gathers; how many at most, and for how many milliseconds.
+_LABELS = ("_profile", "_security", "_tag")
+_MOST_LABELS = 10_000
+_GATHERING_TIME = 5_000
 
 # Server answers for a snapshot that has been let go: SnapshotTooOld, SnapshotUnavailable.
 _SNAPSHOT_GONE = {239, 246}
@@ -69,6 +80,24 @@ class Page:
     included: list[Row]
     total: int | None
     next: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is wanted of one patient's record.
+
+    `types` are those wanted; `since` limits it to what changed since then, `start` and `end` (both included) to care of
+    that time: what has no such time is in every span. `values` are search values by type, of which a row has one; None
+    asks for none. `without` is left out, because it is given apart.
+    """
+
+    patient: str
+    types: Collection[str]
+    without: str = ""
+    since: datetime | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    values: Mapping[str, Sequence[str]] | None = None
 
 
 class ResourceStore:
@@ -249,24 +278,29 @@ class ResourceStore:
         limit: int,
         snapshot: tuple[int, int] | None,
     ) -> tuple[list[Document], tuple[int, int]]:
-        concern: Document = {"level": "snapshot"}
-        if snapshot is not None:
-            concern["atClusterTime"] = Timestamp(*snapshot)
         options: Document = {}
         hint = hint_for(query.expression, order)
         # The trail has no index by update: an event is never updated.
         if hint is not None and (query.type != "AuditEvent" or hint != BY_UPDATE):
             options["hint"] = hint
+        collection = self._database.collection_of(query.type)
+        return self._select_at(snapshot, collection, wanted, fields, limit, sort=dict(order), **options)
+
+    def _select_at(
+        self,
+        snapshot: tuple[int, int] | None,
+        collection: MongoCollection[Document],
+        wanted: Filter,
+        fields: Mapping[str, int],
+        limit: int,
+        **options: Any,
+    ) -> tuple[list[Document], tuple[int, int]]:
+        """Rows of a state of the data, the present one where none is named, and which state it is."""
+        concern: Document = {"level": "snapshot"}
+        if snapshot is not None:
+            concern["atClusterTime"] = Timestamp(*snapshot)
         try:
-            found, at = self._database.select(
-                self._database.collection_of(query.type),
-                wanted,
-                fields,
-                limit,
-                sort=dict(order),
-                readConcern=concern,
-                **options,
-            )
+            found, at = self._database.select(collection, wanted, fields, limit, readConcern=concern, **options)
         except OperationFailure as error:
             if error.code in _SNAPSHOT_GONE and snapshot is not None:
                 raise Gone(
@@ -298,6 +332,111 @@ class ResourceStore:
         )
         batch = answer["cursor"]["firstBatch"]
         return batch[0]["n"] if batch else 0
+
+    # For operations
+
+    def labels_in_use(self, types: Iterable[str]) -> set[tuple[str, str]]:
+        """The search values of `_tag`, `_profile` and `_security` among permitted rows: name, and what follows it.
+
+        Raises TooCostly where so many rows carry some that they cannot be gathered in time.
+        """
+        found: set[tuple[str, str]] = set()
+        carried = {"$or": [{"tk": {"$elemMatch": _beginning(f"{name}{SEPARATOR}")}} for name in _LABELS]}
+        for name, wanted in self._visible_of("search", types).items():
+            pipeline: list[Document] = [
+                {"$match": _both(wanted, carried)},
+                {"$unwind": "$tk"},
+                {"$match": {"$or": [{"tk": _beginning(f"{name}{SEPARATOR}")} for name in _LABELS]}},
+                {"$group": {"_id": "$tk"}},
+                {"$limit": _MOST_LABELS + 1},
+            ]
+            try:
+                rows = self._database.database[name].aggregate(pipeline, maxTimeMS=_GATHERING_TIME).to_list()
+            except ExecutionTimeout as error:
+                raise TooCostly("Too many resources carry labels; ask for one type.") from error
+            if len(rows) > _MOST_LABELS:
+                raise TooCostly(f"More than {_MOST_LABELS} labels are in use; ask for one type.")
+            for row in rows:
+                parameter, _, value = row["_id"].partition(SEPARATOR)
+                found.add((parameter, value))
+        return found
+
+    def gather(self, record: Record, *, count: int, position: Position | None = None) -> Page:
+        """A page of what one patient's record holds, by id, and what it refers to that is nobody else's.
+
+        Like a search it is decided row by row, from the state of the data that the first page saw. Raises Gone where
+        the link outlived its snapshot, TooCostly where the page refers to too much.
+        """
+        visible = self._visible_of("search", record.types).get(self._database.resources.name, NOTHING)
+        asked = _of_record(record)
+        rows: list[Document] = []
+        snapshot = None if position is None else position.snapshot
+        after = "" if position is None else position.after[0]
+        while True:
+            wanted = _both(_both(visible, asked), {"_id": {"$gt": after, "$ne": record.without}})
+            missing = count + 1 - len(rows)
+            found, snapshot = self._select_at(
+                snapshot, self._database.resources, wanted, _ROW_FIELDS, missing, sort={"_id": 1}, hint=BY_PATIENT
+            )
+            is_last = len(found) < missing
+            if position is not None and found:
+                after = found[-1]["_id"]
+                present = _both(visible, {"_id": {"$in": [row["_id"] for row in found]}})
+                kept = {row["_id"] for row in self._database.resources.find(present, {"_id": 1}).to_list()}
+                found = [row for row in found if row["_id"] in kept]
+            rows += found
+            if is_last or len(rows) > count:
+                break
+        page = rows[:count]
+        last = page[-1]["_id"] if page else "" if position is None else position.after[0]
+        following = Position(snapshot, (last,)) if len(rows) > count else None
+        return Page([row_of(row) for row in page], [], None, following)
+
+    def referred(self, rows: Sequence[Row], types: Collection[str], owners: Collection[str]) -> list[Row]:
+        """What `rows` refer to, of these types and permitted, that belongs to nobody or to one of `owners`.
+
+        Raises TooCostly where it is too much.
+        """
+        given = {row.reference for row in rows}
+        wanted = {
+            reference
+            for row in rows
+            for address in SUPPORTED[row.type].references(parse(row.body))
+            if (reference := local_reference({"reference": address.removeprefix(f"{self._config.fhir_base}/")}))
+            and reference not in given
+        }
+        by_type = sorted({reference.partition("/")[0] for reference in wanted} & set(types))
+        visible = self._visible_of("read", by_type).get(self._database.resources.name)
+        if visible is None:
+            return []
+        others = {"$elemMatch": {"patient": {"$nin": sorted(owners)}}}
+        asked: Filter = {"_id": {"$in": sorted(wanted)}, "facts.subjects": {"$not": others}}
+        limit = self._config.include_max
+        found = self._database.resources.find(_both(visible, asked), _ROW_FIELDS).limit(limit + 1).to_list()
+        if len(found) > limit:
+            raise TooCostly(f"More than {limit} resources would be included; ask for fewer entries with _count.")
+        return [row_of(row) for row in sorted(found, key=lambda row: row["_id"])]
+
+    def _visible_of(self, interaction: Interaction, types: Iterable[str]) -> dict[str, Filter]:
+        """What of several types may be seen, by the name of the collection in which they are.
+
+        Types of which the same may be seen share a clause. Binaries are left out: each is decided with what it hangs
+        on, one by one.
+        """
+        alike: dict[tuple[str, bytes], tuple[Permission, list[str]]] = {}
+        for type_ in types:
+            permission = self._access.permission(interaction, type_)
+            is_all = permission.template == Everything()  # written out by the named system accesses only
+            if type_ != "Binary" and (is_all or permission.audience):
+                said = b"" if is_all else bytes(permission_filter(permission).raw)
+                alike.setdefault((self._database.collection_of(type_).name, said), (permission, []))[1].append(type_)
+        found: dict[str, list[Filter]] = {}
+        for (collection, said), (permission, same) in alike.items():
+            wanted: Filter = {"t": {"$in": same}}
+            if said:
+                wanted |= {"aud": {"$in": sorted(permission.audience)}, "$and": [permission_filter(permission)]}
+            found.setdefault(collection, []).append(wanted)
+        return {name: {"$or": wanted} for name, wanted in found.items()}
 
     # Including
 
@@ -377,6 +516,25 @@ class ResourceStore:
         return whole_row(document, self._database.objects)
 
 
+def _of_record(record: Record) -> Filter:
+    clauses: list[Filter] = [{"facts.subjects.patient": record.patient}]
+    if record.since is not None:
+        clauses.append({"lu": {"$gte": record.since}})
+    span: Filter = {}
+    if record.start is not None:
+        span["facts.performed.until"] = {"$gt": record.start}
+    if record.end is not None:
+        span["facts.performed.from"] = {"$lte": record.end}
+    if span:
+        clauses.append({"$or": [{"facts.performed": None}, span]})
+    if record.values is not None:
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for type_, values in record.values.items():
+            alike.setdefault(tuple(values), []).append(type_)
+        clauses.append({"$or": [{"t": {"$in": types}, "tk": {"$in": values}} for values, types in alike.items()]})
+    return {"$and": clauses}
+
+
 def _asked(query: Query) -> Filter:
     wanted = compile_expression(query.expression)
     return _both(audit_prefilter(query.expression), wanted) if query.type == "AuditEvent" else wanted
@@ -387,6 +545,11 @@ def _both(first: Filter, second: Filter) -> Filter:
         return first
     clauses = [*first.get("$and", ()), second]
     return {**{key: value for key, value in first.items() if key != "$and"}, "$and": clauses}
+
+
+def _beginning(prefix: str) -> Filter:
+    """A search value that begins so."""
+    return {"$gte": prefix, "$lt": prefix[:-1] + chr(ord(prefix[-1]) + 1)}
 
 
 def _order(sort: Sequence[tuple[str, bool]]) -> list[tuple[str, int]]:

@@ -415,6 +415,81 @@ def _writes() -> Iterator[Edge]:
         )
 
 
+# Operations
+
+
+def _parameters(**values: Any) -> bytes:
+    parts = [{"name": name, f"value{name.capitalize()}": value} for name, value in values.items()]
+    return json.dumps({"resourceType": "Parameters", **({"parameter": parts} if parts else {})}).encode()
+
+
+def _operations() -> Iterator[Edge]:
+    for type_ in TYPES:
+        yield Edge(
+            f"$meta of {type_}",
+            "GET",
+            f"{INSTANCE}/$meta",
+            lambda record, type_=type_: Asked(f"/fhir/{record.reference(type_)}/$meta"),
+            (type_,),
+        )
+    yield Edge(
+        "$meta by POST",
+        "POST",
+        f"{INSTANCE}/$meta",
+        lambda record: Asked(
+            f"/fhir/{record.reference('ImagingStudy')}/$meta", body=_parameters(), content_type=FHIR_JSON
+        ),
+        ("ImagingStudy",),
+    )
+    yield Edge(
+        "$meta in a batch",
+        "POST",
+        BASE,
+        lambda record: _bundle("batch", *(_get(f"{record.reference(type_)}/$meta") for type_ in TYPES)),
+    )
+    for method in ("GET", "POST"):
+        for rule, path in ((f"{TYPE}/$meta", "/fhir/Observation/$meta"), (f"{BASE}/$meta", "/fhir/$meta")):
+            yield Edge(
+                f"{method} {path}",
+                method,
+                rule,
+                lambda _record, path=path: Asked(path),
+                ("Observation",),
+                tells=False,
+            )
+    for type_ in ("Patient", "Encounter"):
+        for method, query in (("GET", ""), ("GET", "?_count=1"), ("GET", "?_type=ImagingStudy"), ("POST", "")):
+            yield Edge(
+                f"{method} $everything{query} of {type_}",
+                method,
+                f"{INSTANCE}/$everything",
+                lambda record, type_=type_, query=query: Asked(f"/fhir/{record.reference(type_)}/$everything{query}"),
+            )
+    for method in ("GET", "POST"):
+        yield Edge(
+            f"{method} $everything of one's own",
+            method,
+            f"{TYPE}/$everything",
+            lambda _record: Asked("/fhir/Patient/$everything?_count=1000"),
+            tells=False,
+        )
+    for name in ("meta-add", "meta-delete"):
+        for type_ in ("Patient", "ImagingStudy"):
+            yield Edge(
+                f"${name} of {type_}",
+                "POST",
+                f"{INSTANCE}/${name}",
+                lambda record, type_=type_, name=name: Asked(
+                    f"/fhir/{record.reference(type_)}/${name}",
+                    {"If-Match": 'W/"77"'},  # so that nothing is changed for the next question
+                    _parameters(meta={"tag": [{"system": "urn:leaks", "code": "tag"}]}),
+                    FHIR_JSON,
+                ),
+                (type_,),
+                tells=False,
+            )
+
+
 # DICOMweb
 
 STUDIES: Final = "/dicomweb/studies"
@@ -523,4 +598,6 @@ def _matches() -> Iterator[Edge]:
         )
 
 
-EDGES: Final = (*_instances(), *_searches(), *_batches(), *_writes(), *_retrievals(), *_matches())
+EDGES: Final = (
+    *_instances(), *_searches(), *_batches(), *_writes(), *_operations(), *_retrievals(), *_matches(),
+)  # fmt: skip

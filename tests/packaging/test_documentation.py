@@ -43,7 +43,7 @@ def test_a_reason_code_has_its_entry(code):
 
 
 def test_every_operation_has_its_page():
-    names = [name.lstrip("$") for name in operations.OFFERED]
+    names = [one.name for one in operations.OFFERED]
     assert [name for name in names if f"${name}" not in headings(text(f"docs/api/operation/{name}.md"))] == []
 
 

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from fhirserver.app import create_app
-from fhirserver.operations import OFFERED
 from fhirserver.rest.capability_statement import SYSTEM_INTERACTIONS, TYPE_INTERACTIONS, capability_statement
 from fhirserver.rest.routes import ROUTED
 from resources import SUPPORTED, validation
@@ -56,10 +55,6 @@ def test_a_new_route_is_in_it_without_a_word_elsewhere():
     made = capability_statement("http://x/fhir", "http://x", routed)["rest"][0]
     assert "history-system" in {one["code"] for one in made["interaction"]}
     assert made["resource"][0]["conditionalUpdate"] is True
-
-
-def test_it_lists_exactly_the_operations_that_are_offered(statement):
-    assert [one["name"] for one in statement["rest"][0].get("operation", ())] == list(OFFERED)
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_a_body_cut_short_is_refused(app, his, is_terminated):
         ("POST", "/Patient/1/Observation/_search", 400),
         ("POST", "/$convert", 400),
         ("GET", "/Patient/$match", 400),
-        ("GET", "/Patient/1/$everything", 400),
+        ("GET", "/Observation/1/$everything", 400),
         ("POST", "/Patient/1", 405),
         ("POST", "/Patient/1/_history", 405),
         ("PUT", "/Patient/1/_history/1", 405),
