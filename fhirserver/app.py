@@ -16,9 +16,10 @@ from flask import Flask, Response, request
 from fhirserver import audit, errors
 from fhirserver.config import Config
 from fhirserver.dicomweb import routes as dicomweb
+from fhirserver.forwarded import Forwarded
 from fhirserver.oauth import bearer
 from fhirserver.oauth import server as oauth
-from fhirserver.rest import error_handlers, health, openapi, outcome, routes
+from fhirserver.rest import compression, cors, error_handlers, health, openapi, options, outcome, routes
 from fhirserver.rest.page_keys import page_keys
 from fhirserver.rest.service import Service
 from fhirserver.store.audit_log import AuditLog
@@ -38,6 +39,7 @@ def create_app(config: Config, database: Database | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
+    options.install(app)
     app.register_blueprint(
         health.blueprint({"database": partial(_check_database, database), "audit": partial(_check_audit, database)})
     )
@@ -50,7 +52,12 @@ def create_app(config: Config, database: Database | None = None) -> Flask:
         {"/fhir": outcome.render_error, "/dicomweb": dicomweb.render_error, "/oauth": oauth.render_error},
         bearer.request_id,
     )
+    # The last one registered is the first to see an answer.
+    app.after_request(compression.compress)
+    app.after_request(cors.sharing(config))
     app.after_request(_finish)
+    roots = {rule.rule.split("/")[1] for rule in app.url_map.iter_rules()}
+    app.wsgi_app = Forwarded(app.wsgi_app, config, roots)  # type: ignore[method-assign] # Flask's own way to wrap
     return app
 
 

@@ -7,10 +7,46 @@ options override them, and nothing else is read.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+_ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?", re.ASCII)
+
+
+class Networks(tuple[IPv4Network | IPv6Network, ...]):
+    """Networks and single addresses, separated by commas or spaces. Raises ValueError where one is none."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str = "") -> Self:
+        """Read the text of the setting."""
+        return super().__new__(cls, (ip_network(one) for one in text.replace(",", " ").split()))
+
+
+class Origins(frozenset[str]):
+    """Origins of browser applications (scheme, host and port), or `*` for all. Raises ValueError where one is none."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str = "") -> Self:
+        """Read the text of the setting."""
+        origins = text.replace(",", " ").lower().split()
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"not an origin (scheme, host and port, nothing after them): {origin}")
+        return super().__new__(cls, origins)
+
+
+class ProxyHeader(StrEnum):
+    """Which header a listed proxy writes."""
+
+    FORWARDED = "forwarded"
+    X_FORWARDED = "x-forwarded"
 
 
 def _setting(default: Any, variable: str, meaning: str) -> Any:
@@ -28,6 +64,15 @@ class Config:
     threads: int = _setting(8, "FHIRSERVER_THREADS", "Requests that one worker answers at once.")
     public_base: str = _setting(
         "", "FHIRSERVER_PUBLIC_BASE", "Address by which clients reach the server, scheme and path included."
+    )
+    proxies: Networks = _setting(
+        Networks(), "FHIRSERVER_PROXIES", "Networks of the reverse proxies whose header is believed."
+    )
+    proxy_header: ProxyHeader = _setting(
+        ProxyHeader.X_FORWARDED, "FHIRSERVER_PROXY_HEADER", "Which header they write: 'x-forwarded' or 'forwarded'."
+    )
+    cors_origins: Origins = _setting(
+        Origins(), "FHIRSERVER_CORS_ORIGINS", "Origins of browser applications that may ask, or '*'."
     )
     mongodb_uri: str = _setting(
         "", "FHIRSERVER_MONGODB_URI", "Replica set to use; empty starts the embedded one under the data folder."

@@ -25,6 +25,7 @@ from fhirserver.dicomweb.received import is_uid
 from fhirserver.dicomweb.stow import StudyStore
 from fhirserver.dicomweb.wado import Answer, Retrieve, frame_numbers
 from fhirserver.errors import BadRequest, FhirError, Forbidden, NotFound, NotSupported
+from fhirserver.forwarded import BASE_KEY
 from fhirserver.store import documents
 from fhirserver.store.database import Database
 from fhirserver.store.instances import Directory
@@ -47,6 +48,11 @@ class Service:
     directory: Directory
     zone: ZoneInfo
     authenticate: Callable[[], Access]
+
+    def base(self) -> str:
+        """The base by which links of the current request begin: where a listed proxy says that it came in."""
+        told: str | None = request.environ.get(BASE_KEY)
+        return self.config.dicomweb_base if told is None else f"{told}/dicomweb"
 
     def store(self, access: Access) -> ResourceStore:
         """The guarded store of one request."""
@@ -92,7 +98,7 @@ def _store_routes(routes: Blueprint, service: Service) -> None:
             raise
         boundary = multipart.boundary_of(request.content_type, DICOM)
         outcome = storing.store(multipart.parts(request.stream.read, boundary), study)
-        body = dicom_json.encode(outcome.to_dataset(service.config.dicomweb_base))
+        body = dicom_json.encode(outcome.to_dataset(service.base()))
         return Response(body, status=outcome.status, content_type=content_type)
 
 
@@ -114,7 +120,7 @@ def _search_routes(routes: Blueprint, service: Service) -> None:
             service.database,
             service.store(access),
             query,
-            service.config.dicomweb_base,
+            service.base(),
             service.zone,
             study=study,
             series=series,
@@ -172,7 +178,7 @@ def _retrieve_routes(routes: Blueprint, service: Service) -> None:
     @routes.get(f"{study}{series}{instance}/metadata")
     def metadata(study: str, series: str | None = None, instance: str | None = None) -> Response:
         content_type = json_accepted(_accept())
-        body = retrieval(study).metadata(service.config.dicomweb_base, series, instance)
+        body = retrieval(study).metadata(service.base(), series, instance)
         return _Whole(body, content_type=content_type)
 
     @routes.get(f"{study}{series}{instance}/frames/<numbers>")

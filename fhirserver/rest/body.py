@@ -1,7 +1,7 @@
 """Reading a request body within its limit.
 
-The limit is kept while reading, so a chunked body of unknown length cannot pass it; a body that ends before its
-Content-Length is refused rather than taken for the whole.
+The limit is kept while reading and unpacking, so a chunked body of unknown length cannot pass it; a body that ends
+before its Content-Length is refused rather than taken for the whole.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from fhirserver.errors import BadRequest, ContentTooLarge, UnsupportedMediaType
+from fhirserver.errors import BadRequest, ContentTooLarge
+from fhirserver.rest.compression import decompressed, is_compressed
 
 
 def read_body(request: Request, limit: int) -> bytes:
-    """The whole body.
+    """The whole body, unpacked where it comes in gzip.
 
-    Raises ContentTooLarge over `limit` bytes, BadRequest where the body is cut short, UnsupportedMediaType where it is
-    compressed (this server takes bodies as they are).
+    Raises ContentTooLarge over `limit` bytes, BadRequest where the body is cut short or no gzip, UnsupportedMediaType
+    for any other Content-Encoding.
     """
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("Content-Encoding is not supported: send the body as it is.")
+    is_packed = is_compressed(request)
     # Werkzeug ends a chunked body at its limit without a word, so one byte more than the limit is let through and seen.
     request.max_content_length = limit + 1
     too_large = ContentTooLarge(f"The body is over the limit of {limit} bytes.")
@@ -33,4 +33,4 @@ def read_body(request: Request, limit: int) -> bytes:
         raise too_large
     if request.content_length is not None and len(body) != request.content_length:
         raise BadRequest("The body ended before its Content-Length.")
-    return body
+    return decompressed(body, limit) if is_packed else body

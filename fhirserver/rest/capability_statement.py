@@ -25,6 +25,8 @@ from resources import SUPPORTED, Declaration
 # When the statement last changed in kind; a constant, since the statement may not differ between two starts.
 CHANGED = "2026-11-24"
 
+_MOST_BASES = 8  # a server is reached by few addresses
+
 _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
@@ -49,22 +51,25 @@ SYSTEM_INTERACTIONS = ("transaction", "batch", "search-system", "history-system"
 
 
 class Statement:
-    """The statement of one process, made when first asked for and kept as bytes."""
+    """The statement of one process, made when first asked for and kept as bytes, for each base by which it is asked."""
 
     def __init__(self, config: Config, routed: Routed) -> None:
         self._config = config
         self._routed = routed
-        self._made: tuple[bytes, str] | None = None
+        self._made: dict[str, tuple[bytes, str]] = {}
         self._lock = threading.Lock()
 
-    def bytes_and_tag(self) -> tuple[bytes, str]:
-        """The JSON, and its weak entity tag."""
+    def bytes_and_tag(self, fhir_base: str) -> tuple[bytes, str]:
+        """The JSON for who came by this FHIR base, and its weak entity tag; where tokens are had is a setting."""
         with self._lock:
-            if self._made is None:
-                statement = capability_statement(self._config.fhir_base, self._config.base, self._routed)
-                body = msgspec.json.encode(statement)
-                self._made = body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
-            return self._made
+            found = self._made.get(fhir_base)
+            if found is None:
+                body = msgspec.json.encode(capability_statement(fhir_base, self._config.base, self._routed))
+                found = body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
+                if len(self._made) >= _MOST_BASES:
+                    self._made.clear()
+                self._made[fhir_base] = found
+            return found
 
 
 def capability_statement(fhir_base: str, base: str, routed: Routed) -> dict[str, Any]:

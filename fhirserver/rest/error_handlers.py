@@ -15,12 +15,10 @@ from werkzeug.exceptions import HTTPException
 
 from fhirserver import errors
 from fhirserver.errors import FhirError
-from fhirserver.rest.routes import refusal_of
+from fhirserver.rest.routes import FHIR, refusal_of
 from fhirserver.store.documents import DatabaseError
 
 Renderer = Callable[[FhirError], Response]
-
-FHIR = "/fhir"
 
 _log = structlog.get_logger()
 
@@ -80,7 +78,10 @@ def _translated(error: HTTPException) -> FhirError:
 
 
 def _headers(error: HTTPException) -> dict[str, str]:
-    return {name: value for name, value in error.get_headers() if name not in {"Content-Type", "Content-Length"}}
+    headers = {name: value for name, value in error.get_headers() if name not in {"Content-Type", "Content-Length"}}
+    if "Allow" in headers:
+        headers["Allow"] += ", OPTIONS"  # answered for all addresses alike, so the router does not know of it
+    return headers
 
 
 def _render_plain(error: FhirError) -> Response:

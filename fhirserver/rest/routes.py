@@ -13,7 +13,7 @@ from functools import partial
 from http import HTTPStatus
 
 import msgspec
-from flask import Response, request
+from flask import Response, current_app, request
 from flask_smorest import Blueprint
 
 from fhirserver.access import Access
@@ -45,8 +45,12 @@ from resources import SUPPORTED
 
 Authenticate = Callable[[], Access]
 
+FHIR = "/fhir"
+"""The path of the FHIR base."""
+
 ROUTED = (
     ("GET", "/metadata", "capabilities", ("capabilities",)),
+    ("OPTIONS", "", "capabilities", ("capabilities",)),
     ("GET", "/<type>/<id>", "read", ("read",)),
     ("GET", "/<type>/<id>/_history/<version_id>", "vread", ("vread",)),
     ("GET", "/<type>/<id>/_history", "history", ("history-instance",)),
@@ -85,16 +89,25 @@ class Routes:
     def __init__(self, service: Service, authenticate: Authenticate) -> None:
         self._service = service
         self._authenticate = authenticate
-        self._base = service.config.fhir_base
         self._limit = service.config.max_body
         self._content_limit = content_limit(self._limit)
         self._statement = Statement(service.config, ROUTED)
 
+    @property
+    def _base(self) -> str:
+        """The FHIR base by which links of this request begin."""
+        return self._service.config_here().fhir_base
+
     def capabilities(self) -> Response:
         """What this server offers (capabilities)."""
         exchange = Exchange.of(request, self._base)
-        body, tag = self._statement.bytes_and_tag()
-        headers = {"ETag": tag, "Cache-Control": "public, max-age=60"}
+        exchange.refuse_parameters({"_format", "_pretty", "mode"})
+        if next((value for name, value in exchange.pairs if name == "mode"), "full") != "full":
+            raise NotSupported("There is one capability statement: mode=full.", expression="mode")
+        body, tag = self._statement.bytes_and_tag(self._base)
+        headers = {"ETag": tag, "Cache-Control": "public, max-age=60", "Vary": "Accept, Accept-Encoding"}
+        if request.method == "OPTIONS":
+            headers["Allow"] = allowed_methods()
         if request.if_none_match.contains_weak(tag.removeprefix('W/"').removesuffix('"')):
             return Response(status=304, headers=headers)
         return exchange.answer(body, 200, headers)
@@ -227,6 +240,12 @@ class Routes:
         return resource_of(" ".join(type.split()), body, request.headers.get("X-Security-Context"), id)
 
 
+def allowed_methods() -> str:
+    """The methods of the current address, as Allow names them."""
+    adapter = current_app.url_map.bind_to_environ(request.environ)
+    return ", ".join(sorted({*adapter.allowed_methods(), "OPTIONS"}))
+
+
 def refusal_of(method: str, path: str, headers: Mapping[str, str] | None = None) -> FhirError:
     """The error for an address under the base that no interaction answers, in words for its shape.
 
@@ -289,7 +308,7 @@ def _refusal_of_operation(method: str, segments: list[str]) -> FhirError:
 def blueprint(service: Service, authenticate: Authenticate) -> Blueprint:
     """The FHIR base as a blueprint."""
     routes = Routes(service, authenticate)
-    fhir = Blueprint("fhir", __name__, url_prefix="/fhir", description="FHIR R4, RESTful API")
+    fhir = Blueprint("fhir", __name__, url_prefix=FHIR, description="FHIR R4, RESTful API")
     for method, rule, name, _ in ROUTED:
         fhir.add_url_rule(rule, name, getattr(routes, name), methods=[method])
     for method, rule, name, level, title in operation_routes():

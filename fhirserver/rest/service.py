@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
+
+from flask import has_request_context, request
 
 from fhirserver.access import Access
 from fhirserver.config import Config
+from fhirserver.forwarded import BASE_KEY
 from fhirserver.interactions.context import Context
 from fhirserver.store.database import Database
 from fhirserver.store.resource_store import ResourceStore
@@ -23,5 +26,11 @@ class Service:
 
     def context(self, access: Access) -> Context:
         """The context of one request."""
-        store = ResourceStore(self.database, access, self.config)
-        return Context(store, access, self.config, ZoneInfo(self.config.zone), self.page_keys)
+        config = self.config_here()
+        store = ResourceStore(self.database, access, config)
+        return Context(store, access, config, ZoneInfo(config.zone), self.page_keys)
+
+    def config_here(self) -> Config:
+        """The settings for the current request: its links begin where a listed proxy says that it came in."""
+        base = request.environ.get(BASE_KEY) if has_request_context() else None
+        return self.config if base is None else replace(self.config, public_base=base)

@@ -76,10 +76,6 @@ def test_the_content_types_of_fhir_json_are_taken(his, content_type):
     assert his.request("POST", "/Patient", PATIENT, Content_Type=content_type).status_code == 201
 
 
-def test_a_compressed_body_is_refused(his):
-    assert his.request("POST", "/Patient", PATIENT, Content_Encoding="gzip").status_code == 415
-
-
 def test_a_body_over_the_limit_is_refused(his, config):
     body = b'{"resourceType":"Patient","x":"' + b"a" * config.max_body + b'"}'
     response = his.request("POST", "/Patient", body)
@@ -184,7 +180,7 @@ def test_methods_of_other_protocols_are_refused_with_an_outcome(his, method):
 
 def test_options_names_the_methods(his):
     response = his.request("OPTIONS", "/Patient/1")
-    assert response.status_code == 200
+    assert response.status_code == 204
     assert allowed(response) == {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"}
 
 
