@@ -1,6 +1,6 @@
-"""What codes mean: pure functions over published code systems.
+"""What codes mean: pure functions over code systems, value sets and units.
 
-Nothing here knows FHIR resources, the web or a database, and nothing is looked up elsewhere at run time. Only code
-systems whose data is checked in are known; asking about another is an error, so that an unknown meaning is never taken
-for none.
+Nothing here knows the web or a database, and nothing is fetched. What is checked in is known; what is stored is looked
+up through `definitions.Definitions`, which the caller provides. Asking about anything else is an error, so that an
+unknown meaning is never taken for none.
 """

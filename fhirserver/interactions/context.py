@@ -19,6 +19,7 @@ from fhirserver.access import Access
 from fhirserver.config import Config
 from fhirserver.errors import BadRequest, FhirError, Issue, NotFound, PreconditionFailed, Unprocessable
 from fhirserver.interactions.conditional_reference import conditional_references
+from fhirserver.interactions.lookup import StoredDefinitions
 from fhirserver.interactions.preconditions import ANY_VERSION, Versions
 from fhirserver.search import cursor, values
 from fhirserver.search.cursor import Cursor
@@ -113,6 +114,7 @@ class Context:
             zone=self.zone,
             supported=SUPPORTED,
             base=self.config.fhir_base,
+            lookup=StoredDefinitions(self.store, self.config.fhir_base),
             count_default=self.config.page_default,
             count_max=self.config.page_max,
         )

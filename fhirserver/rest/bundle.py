@@ -37,9 +37,9 @@ def searchset(found: Searchset, base: str) -> bytes:
     links = [("self", _with_query(address, query.self_pairs)), *_next(address, found.next)]
     entries: list[bytes] = []
     if query.summary != "count":
-        shape = _shape(query.summary, query.elements)
+        shape, shape_included = _shape(query.summary, query.elements), _shape(query.summary, ())
         entries += [_found(row, base, shape(row), b"match") for row in found.rows]
-        entries += [_found(row, base, shape(row), b"include") for row in found.included]
+        entries += [_found(row, base, shape_included(row), b"include") for row in found.included]
         if query.ignored:
             entries.append(_outcome(query.ignored))
     return _bundle("searchset", links, entries, found.total)

@@ -20,6 +20,7 @@ from fhirserver.config import Config
 from fhirserver.operations import OFFERED
 from fhirserver.operations.operation import Operation, Target
 from fhirserver.rest.negotiation import FORMATS
+from fhirserver.search import text
 from resources import SUPPORTED, Declaration
 
 # When the statement last changed in kind; a constant, since the statement may not differ between two starts.
@@ -32,6 +33,17 @@ _SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-serv
 
 Routed = Sequence[tuple[str, str, str, tuple[str, ...]]]
 """The rows of `routes.ROUTED`: method, address, view function, and the interactions that they answer."""
+_WORDS = {
+    "_content": "http://hl7.org/fhir/SearchParameter/Resource-content",
+    "_text": "http://hl7.org/fhir/SearchParameter/DomainResource-text",
+}
+
+_MODIFIERS = (
+    "Modifiers: :missing for all parameters but composites; for tokens :not :text :of-type :in :not-in :above :below; "
+    "for strings :exact :contains; for references :[type] :identifier :above :below; for uris :above :below. Prefixes "
+    "for dates, numbers and quantities: eq ne gt lt ge le sa eb ap. Quantities in units of UCUM are converted."
+)
+
 
 TYPE_INTERACTIONS = (
     "read",
@@ -91,6 +103,7 @@ def capability_statement(fhir_base: str, base: str, routed: Routed) -> dict[str,
         "rest": [
             {
                 "mode": "server",
+                "documentation": _MODIFIERS,
                 "security": _security(base),
                 "resource": [_resource(declaration, routed, fhir_base) for declaration in SUPPORTED.values()],
                 "interaction": _interactions(SYSTEM_INTERACTIONS, routed),
@@ -134,9 +147,11 @@ def _resource(declaration: Declaration, routed: Routed, base: str) -> dict[str, 
         "referencePolicy": ["literal", "logical"],
         **_includes(declaration),
         "searchParam": [
-            {"name": name, "definition": parameter.url, "type": parameter.type}
-            for name, parameter in sorted(declaration.parameters.items())
-            if is_searchable(name, parameter.type)
+            *_parameters_of_all(declaration.type),
+            *(
+                {"name": name, "definition": parameter.url, "type": parameter.type}
+                for name, parameter in sorted(declaration.parameters.items())
+            ),
         ],
         **(
             {"operation": [_operation(one, base) for one in offered]} if (offered := _offered(declaration.type)) else {}
@@ -153,9 +168,13 @@ def _operation(operation: Operation, base: str) -> dict[str, str]:
     return {"name": operation.name, "definition": operation.canonical(base)}
 
 
-def is_searchable(name: str, type_: str) -> bool:
-    """Whether a declared parameter is answered: special ones (`near`) and full-text ones are refused."""
-    return type_ != "special" and name not in {"_text", "_content", "_query", "_list", "_has", "_filter", "_type"}
+def _parameters_of_all(type_: str) -> list[dict[str, str]]:
+    """What can be asked of a type beside its declared parameters (https://hl7.org/fhir/R4/search.html#all)."""
+    words = {} if type_ in text.WITHOUT else _WORDS
+    return [
+        *({"name": name, "definition": definition, "type": "string"} for name, definition in words.items()),
+        {"name": "_filter", "type": "special"},
+    ]
 
 
 def _includes(declaration: Declaration) -> Mapping[str, list[str]]:

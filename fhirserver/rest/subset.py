@@ -17,7 +17,7 @@ import msgspec
 from resources import SUPPORTED, Declaration
 
 # Kept in any case: they say what the rest means, or that the rest is incomplete.
-_ALWAYS = frozenset({"resourceType", "id", "meta", "implicitRules"})
+_ALWAYS = frozenset({"resourceType", "id", "meta", "implicitRules", "modifierExtension"})
 _SUBSETTED = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
     "code": "SUBSETTED",

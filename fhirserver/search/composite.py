@@ -18,7 +18,6 @@ from fhirserver.errors import BadRequest
 from fhirserver.search import date, number, quantity, reference, string, token
 from fhirserver.search.escape import split, unescape
 from fhirserver.search.expression import Comparison, Equals, Expression, Interval, StartsWith, any_of
-from fhirserver.search.prefix import Alternatives
 from fhirserver.search.stored import SEPARATOR, Collector, Context, Extracted
 from fhirserver.search.uri import add as add_uri
 from resources.declaration import Component, SearchParameter
@@ -62,7 +61,9 @@ def add(
             key = SEPARATOR.join((name, *forms))
             if not intervals:
                 into.tk[key] = None
-            into.rg.extend({**_combined(found), "n": key} for found in product(*intervals) if found)
+            for parts in product(*intervals):
+                if parts:
+                    into.rg.append({**_combined(parts), "n": key + "".join(part["n"] for part in parts)})
 
 
 def _paths(parameter: SearchParameter) -> Sequence[str]:
@@ -97,8 +98,8 @@ def expression(parameter: SearchParameter, _modifier: str | None, value: str, co
     ]
     ordered = [_ways(name, *pair, context) for pair in asked if pair[0].type in _ORDERED]
     if ordered:
-        ways, unit = _joined(ordered)
-        return any_of(Interval(key, way, unit) for key in keys for way in ways)
+        asked_of = _joined(ordered)
+        return any_of(Interval(key + asked_of.kind, way, asked_of.unit) for key in keys for way in asked_of.ways)
     ends_in_text = parameter.components[-1].type == "string"
     return any_of(StartsWith(key) if ends_in_text else Equals(key) for key in keys)
 
@@ -119,24 +120,24 @@ def _forms(name: str, component: Component, text: str, context: Context) -> Sequ
             return (unescape(text, name),)
 
 
-def _ways(name: str, component: Component, text: str, context: Context) -> tuple[Alternatives, str | None]:
+def _ways(name: str, component: Component, text: str, context: Context) -> quantity.Asked:
     """How an ordered component may match, and the unit it must have."""
     match component.type:
         case "date":
-            return date.ways(name, text, context), None
+            return quantity.Asked(date.ways(name, text, context))
         case "quantity":
-            return quantity.ways(name, text)
+            return quantity.asked(name, text)
         case _:
-            return number.ways(name, unescape(text, name)), None
+            return quantity.Asked(number.ways(name, unescape(text, name)))
 
 
-def _joined(ordered: Sequence[tuple[Alternatives, str | None]]) -> tuple[Alternatives, str | None]:
+def _joined(ordered: Sequence[quantity.Asked]) -> quantity.Asked:
     """The ways of the only ordered component, or of both together, each asked of the bound in which it is kept."""
     if len(ordered) == 1:
         return ordered[0]
-    (first, _), (second, _) = ordered
-    pairs = product(first, second)
-    return tuple((*_at("lo", one), *_at("hi", other)) for one, other in pairs), None
+    first, second = ordered
+    pairs = product(first.ways, second.ways)
+    return quantity.Asked(tuple((*_at("lo", one), *_at("hi", other)) for one, other in pairs))
 
 
 def _at(bound: Literal["lo", "hi"], way: Iterable[Comparison]) -> tuple[Comparison, ...]:

@@ -56,6 +56,15 @@ def ways(name: str, value: str, context: Context) -> Alternatives:
     return alternatives(prefix, Range(low, high))
 
 
+def overlap(name: str, value: str, context: Context) -> Expression:
+    """A stored period that has an instant in common with the date, as `po` of a filter asks."""
+    try:
+        low, high = interval(value, context.zone)
+    except ValueError:
+        raise BadRequest(_explain(name, value), expression=name) from None
+    return intervals(name, alternatives("ap", Range(low, high)))
+
+
 @lru_cache(maxsize=8192)
 def interval(text: str, zone: tzinfo) -> tuple[datetime, datetime]:
     """The first and the last millisecond of a FHIR date, dateTime or instant; ValueError if it is none."""

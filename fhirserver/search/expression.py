@@ -6,6 +6,7 @@ which the compiled query is tested. A node says, in the words of MongoDB:
     Equals       {tk: atom}                                            Any of several Equals: {tk: {$in: […]}}
     StartsWith   {tk: {$elemMatch: {$gte: prefix, $lt: end}}}          both of the same atom, hence $elemMatch
     Matches      {tk: {$regex: pattern}}                               anchored, so the index bounds the scan
+    Near         {place: {$geoWithin: {$centerSphere: [[longitude, latitude], radians]}}}
     Interval     {rg: {$elemMatch: {n: name, lo: {$op: value}, hi: {$op: value}, u: unit}}}
     All, Any, Not   $and, $or, $nor of one                             Always, Never
 
@@ -15,6 +16,7 @@ least one part.
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable
@@ -52,15 +54,38 @@ class StartsWith:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """One atom begins with the prefix and holds the text somewhere after it."""
+    """One atom begins with the prefix and holds the text somewhere after it.
+
+    `before` and `after` are regular expressions of what may stand around the text, of our own making.
+    """
 
     prefix: str
     text: str
+    before: str = ".*"
+    after: str = ""
 
     @property
     def pattern(self) -> str:
         """The regular expression, of the part common to Python and PCRE, anchored at the prefix."""
-        return f"^{re.escape(self.prefix)}.*{re.escape(self.text)}"
+        return f"^{re.escape(self.prefix)}{self.before}{re.escape(self.text)}{self.after}"
+
+
+EARTH = 6_378_100.0
+"""The radius of the Earth in metres, as MongoDB's documentation has it; the planet is a sphere here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """The place is within so many metres of a point, by the great circle."""
+
+    latitude: float
+    longitude: float
+    metres: float
+
+    @property
+    def radians(self) -> float:
+        """The distance as an angle at the centre of the Earth; half of the way around reaches everywhere."""
+        return min(self.metres / EARTH, math.pi)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +143,7 @@ class Any:
         _require_parts(self.parts)
 
 
-Expression: TypeAlias = Equals | StartsWith | Matches | Interval | All | Any | Not | Always | Never
+Expression: TypeAlias = Equals | StartsWith | Matches | Near | Interval | All | Any | Not | Always | Never
 
 
 def _require_parts(parts: tuple[Expression, ...]) -> None:
@@ -160,6 +185,8 @@ def evaluate(expression: Expression, values: Values) -> bool:
         case Matches():
             pattern = re.compile(expression.pattern)
             return any(pattern.match(atom) for atom in values.tk)
+        case Near():
+            return values.place is not None and _angle(values.place, expression) <= expression.radians
         case Interval():
             return any(_meets(interval, expression) for interval in values.rg)
         case All(parts):
@@ -183,3 +210,14 @@ def _meets(interval: dict[str, AnyValue], wanted: Interval) -> bool:
             for comparison in wanted.comparisons
         )
     )
+
+
+def _angle(place: tuple[float, float], near: Near) -> float:
+    """The angle between two places, by the haversine formula, which is exact enough for close ones."""
+    longitude, latitude = (math.radians(degrees) for degrees in place)
+    other_latitude = math.radians(near.latitude)
+    half = (
+        math.sin((latitude - other_latitude) / 2) ** 2
+        + math.cos(latitude) * math.cos(other_latitude) * math.sin((longitude - math.radians(near.longitude)) / 2) ** 2
+    )
+    return 2 * math.asin(math.sqrt(min(1.0, half)))

@@ -7,7 +7,7 @@ stored is exact. Both are compared as IEEE 754 doubles, so numbers that differ a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from math import inf
 from typing import Any
@@ -55,10 +55,13 @@ def expression(parameter: SearchParameter, _modifier: str | None, value: str, _c
     return intervals(parameter.name, ways(parameter.name, unescape(value, parameter.name)))
 
 
-def ways(name: str, value: str) -> Alternatives:
-    """How one stored interval may match the prefixed number; refuses what is not a number."""
+def ways(name: str, value: str, convert: Callable[[Decimal], float] = float) -> Alternatives:
+    """How one stored interval may match the prefixed number; refuses what is not a number.
+
+    `convert` gives a number as it is stored: for a quantity, in the canonical unit.
+    """
     prefix, text = split_prefix(value)
-    return alternatives(prefix, _range(prefix, _decimal(name, text), text))
+    return alternatives(prefix, _range(prefix, _decimal(name, text), text, convert))
 
 
 def _decimal(name: str, text: str) -> Decimal:
@@ -67,14 +70,15 @@ def _decimal(name: str, text: str) -> Decimal:
     return Decimal(text)
 
 
-def _range(prefix: str, number: Decimal, text: str) -> Range:
+def _range(prefix: str, number: Decimal, text: str, convert: Callable[[Decimal], float]) -> Range:
     """The range of the number: exact for the comparing prefixes, implied by its digits or a tenth for the others."""
     if prefix not in IMPRECISE:
-        return Range(float(number), float(number))
+        exact = convert(number)
+        return Range(exact, exact)
     margin = _half_of_last_digit(number, text)
     if prefix == "ap":
         margin = max(margin, abs(number) / 10)
-    return Range(float(number - margin), float(number + margin), is_open=prefix != "ap")
+    return Range(convert(number - margin), convert(number + margin), is_open=prefix != "ap")
 
 
 def _half_of_last_digit(number: Decimal, text: str) -> Decimal:

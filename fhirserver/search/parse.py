@@ -14,12 +14,13 @@ from datetime import tzinfo
 from typing import Protocol
 
 from fhirserver.errors import BadRequest, NotSupported, TooCostly
-from fhirserver.search import composite, date, number, quantity, reference, string, token, uri
+from fhirserver.search import composite, date, near, number, quantity, reference, string, text, token, uri
 from fhirserver.search.escape import split
 from fhirserver.search.expression import Always, Any, Expression, Interval, Not, StartsWith, all_of, any_of
+from fhirserver.search.filter import Reader
 from fhirserver.search.query import Handling, Include, Pair, Query
 from fhirserver.search.result_parameters import REPEATABLE, RESULT_PARAMETERS, UnknownName, Wanted
-from fhirserver.search.stored import SEPARATOR, Context
+from fhirserver.search.stored import SEPARATOR, Context, Lookup
 from resources.declaration import Declaration, SearchParameter
 
 __all__ = ["Include", "Query", "parse"]
@@ -28,7 +29,7 @@ MOST_PAIRS = 200
 MOST_COMPARISONS = 5000
 """What one search may ask, so that no single request can occupy the database."""
 
-_NOT_OFFERED = frozenset({"_content", "_filter", "_has", "_list", "_query", "_text", "_type"})
+_NOT_OFFERED = frozenset({"_has", "_list", "_query", "_type"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
@@ -48,6 +49,7 @@ _TYPES: Mapping[str, _ParameterType] = {
     "number": number,
     "quantity": quantity,
     "reference": reference,
+    "special": near,
     "string": string,
     "token": token,
     "uri": uri,
@@ -77,19 +79,20 @@ def parse(
     zone: tzinfo,
     supported: Mapping[str, Declaration],
     base: str | None = None,
+    lookup: Lookup | None = None,
     count_default: int = 20,
     count_max: int = 1000,
 ) -> Query:
     """Read the parameters, already percent-decoded and in their order, of a search for the declared type.
 
-    Raises BadRequest with the parameter's name as `expression`; its code is `not-supported` for what FHIR defines and
-    this server does not offer, `too-costly` for too much at once, `invalid` for the rest.
+    `lookup` is how `:in`, `:above` and `:below` ask the stored resources. Raises BadRequest with the parameter's name
+    as `expression`; its code is `not-supported` for what FHIR defines and this server does not offer, `too-costly` for
+    too much at once, `invalid` for the rest.
     """
     if len(pairs) > MOST_PAIRS:
         raise TooCostly(f"a search has at most {MOST_PAIRS} parameters")
-    reading = _Reading(
-        declaration, Context(zone, base, supported), handling, Wanted(declaration, supported, count_max, count_default)
-    )
+    context = Context(zone, base, supported, lookup)
+    reading = _Reading(declaration, context, handling, Wanted(declaration, supported, count_max, count_default))
     for name, value in pairs:
         _read(name, value, reading)
     return _query(reading)
@@ -97,6 +100,8 @@ def parse(
 
 def _query(reading: _Reading) -> Query:
     wanted = reading.wanted
+    if wanted.summary == "text" and wanted.includes:
+        raise BadRequest("_summary=text cannot be mixed with _include and _revinclude", expression="_summary")
     return Query(
         type=reading.declaration.type,
         expression=all_of(reading.criteria) if reading.criteria else Always(),
@@ -149,6 +154,10 @@ def _read_result_parameter(name: str, modifier: str, value: str, reading: _Readi
 
 def _criterion(name: str, modifier: str | None, value: str, reading: _Reading) -> Expression:
     """The expression of one parameter: any of its values."""
+    if name == "_filter":
+        return _filter(modifier, value, reading)
+    if name in text.PARAMETERS:
+        return _words(name, modifier, value, reading)
     parameter = _declared(name, modifier, reading.declaration)
     if modifier == "missing":
         return _missing(parameter, value)
@@ -157,7 +166,41 @@ def _criterion(name: str, modifier: str | None, value: str, reading: _Reading) -
     if not all(texts):
         raise BadRequest(f"{name}: one of the values separated by commas is empty", expression=name)
     found = any_of(_alternatives(parameter, modifier, texts, reading))
-    return Not(found) if modifier == "not" else found
+    return Not(found) if modifier in token.NEGATIVE else found
+
+
+def _filter(modifier: str | None, value: str, reading: _Reading) -> Expression:
+    """`_filter`, whose tests are criteria of their own."""
+    if modifier is not None:
+        raise NotSupported("_filter takes no modifier", expression="_filter")
+
+    def criterion(name: str, modifier: str | None, value: str) -> Expression:
+        try:
+            return _criterion(name, modifier, value, reading)
+        except UnknownName as unknown:  # leniency would leave a filter that says something else
+            raise BadRequest(f"_filter: {unknown}", expression="_filter") from None
+
+    def declared(name: str) -> SearchParameter:
+        try:
+            return _declared(name, None, reading.declaration)
+        except UnknownName as unknown:
+            raise BadRequest(f"_filter: {unknown}", expression="_filter") from None
+
+    return Reader(value, declared, criterion, reading.context).read()
+
+
+def _words(name: str, modifier: str | None, value: str, reading: _Reading) -> Expression:
+    """`_text` and `_content`: any of the queries of words."""
+    if modifier is not None:
+        raise NotSupported(f"{name} takes no modifier", expression=name)
+    if reading.declaration.type in text.WITHOUT:
+        raise NotSupported(f"{name} is not offered for {reading.declaration.type}", expression=name)
+    texts = split(value, ",")
+    if not all(texts):
+        raise BadRequest(f"{name}: one of the values separated by commas is empty", expression=name)
+    reading.comparisons += len(texts) * text.MOST_ASKED
+    _check_comparisons(name, reading)
+    return any_of(text.expression(name, one) for one in texts)
 
 
 def _alternatives(
@@ -165,12 +208,16 @@ def _alternatives(
 ) -> Iterator[Expression]:
     """The comparison of each value; an id without a type is one comparison for each type that it may have."""
     compare = _TYPES[parameter.type].expression
-    for text in texts:
-        found = compare(parameter, modifier, text, reading.context)
+    for one in texts:
+        found = compare(parameter, modifier, one, reading.context)
         reading.comparisons += len(found.parts) if isinstance(found, Any) else 1
-        if reading.comparisons > MOST_COMPARISONS:
-            raise TooCostly(f"a search makes at most {MOST_COMPARISONS} comparisons", expression=parameter.name)
+        _check_comparisons(parameter.name, reading)
         yield found
+
+
+def _check_comparisons(name: str, reading: _Reading) -> None:
+    if reading.comparisons > MOST_COMPARISONS:
+        raise TooCostly(f"a search makes at most {MOST_COMPARISONS} comparisons", expression=name)
 
 
 def _declared(name: str, modifier: str | None, declaration: Declaration) -> SearchParameter:

@@ -7,19 +7,29 @@ also found without the version.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from fhirserver.errors import BadRequest
+from fhirserver.errors import BadRequest, NotSupported, TooCostly
 from fhirserver.search import token
 from fhirserver.search.escape import unescape
-from fhirserver.search.expression import Equals, Expression, any_of
+from fhirserver.search.expression import Equals, Expression, StartsWith, any_of
 from fhirserver.search.stored import SEPARATOR, Collector, Context, Extracted
 from fhirserver.search.uri import canonical_forms
 from resources.declaration import SearchParameter
 
-MODIFIERS = frozenset({"identifier"})
+MODIFIERS = frozenset({"identifier", "above", "below"})
 """Beside these, the name of each resource type is a modifier."""
+
+HIERARCHIES = {"DeviceDefinition": "parent", "Encounter": "part-of", "Location": "partof", "Organization": "partof"}
+"""The types whose resources form a strict hierarchy, each with at most one parent, and the parameter that names it.
+
+https://hl7.org/fhir/R4/search.html#recursive
+"""
+
+MOST_RELATED = 2000
+_DEEPEST = 50
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _RELATIVE = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(/_history/[A-Za-z0-9\-.]{1,64})?")
@@ -71,6 +81,8 @@ def expression(parameter: SearchParameter, modifier: str | None, value: str, con
     name = parameter.name
     if modifier == "identifier":
         return token.compare(f"{name}:identifier", value)
+    if modifier in {"above", "below"}:
+        return _related(parameter, modifier, value, context)
     if modifier is not None:
         return Equals(name + SEPARATOR + _typed(name, modifier, context.relative(unescape(value, name))))
     return any_of(Equals(name + SEPARATOR + form) for form in asked_forms(name, parameter.targets, value, context))
@@ -94,3 +106,51 @@ def _typed(name: str, resource_type: str, text: str) -> str:
     if not _ID.fullmatch(bare):
         raise BadRequest(f"{name}:{resource_type}: '{text}' is not an id", expression=name)
     return f"{resource_type}/{bare}"
+
+
+def _related(parameter: SearchParameter, modifier: str, value: str, context: Context) -> Expression:
+    """`:above` and `:below`: through a hierarchy of resources, or for a canonical by its version."""
+    name = parameter.name
+    text = context.relative(unescape(value, name))
+    if _ABSOLUTE.fullmatch(text):
+        return _versions(name, modifier, text)
+    if _ID.fullmatch(text):
+        if len(parameter.targets) != 1:
+            raise BadRequest(f"{name}:{modifier}: write the type before the id", expression=name)
+        text = f"{next(iter(parameter.targets))}/{text}"
+    match = _RELATIVE.fullmatch(text)
+    if match is None or match[1] not in HIERARCHIES or (parameter.targets and match[1] not in parameter.targets):
+        offered = ", ".join(target for target in HIERARCHIES if target in parameter.targets) or "canonicals only"
+        raise NotSupported(f"{name}:{modifier} is not offered for '{text}', but for {offered}", expression=name)
+    if context.lookup is None:
+        raise NotSupported(f"{name}:{modifier} cannot be asked here", expression=name)
+    start = f"{match[1]}/{match[2]}"
+    walk = context.lookup.referring if modifier == "below" else context.lookup.referred
+    return any_of(
+        Equals(name + SEPARATOR + one) for one in _reached(name, start, partial(walk, match[1], HIERARCHIES[match[1]]))
+    )
+
+
+def _reached(name: str, start: str, step: Callable[[Sequence[str]], Sequence[str]]) -> list[str]:
+    """The resource and all that further steps lead to, level by level; a loop ends by itself."""
+    found, level = {start: None}, [start]
+    for _ in range(_DEEPEST):
+        level = [one for one in dict.fromkeys(step(level)) if one not in found]
+        if not level:
+            return list(found)
+        found |= dict.fromkeys(level)
+        if len(found) > MOST_RELATED:
+            break
+    raise TooCostly(
+        f"{name}: the hierarchy has more than {MOST_RELATED} resources or {_DEEPEST} levels", expression=name
+    )
+
+
+def _versions(name: str, modifier: str, canonical: str) -> Expression:
+    """`url` with any version, or `url|1` with 1, 1.0 and 1.1 (https://hl7.org/fhir/R4/search.html#versions)."""
+    if modifier == "above":
+        raise NotSupported(f"{name}:above is not offered for a canonical", expression=name)
+    head = name + SEPARATOR + canonical
+    if "|" not in canonical:
+        return Equals(head)  # a canonical is also kept without its version
+    return any_of((Equals(head), StartsWith(f"{head}.")))

@@ -14,21 +14,28 @@ value. A name holds neither ":" nor U+001F, so one parameter's atoms never look 
     family␟dupont                      string, normalised                family:exact␟Dupont    the same, untouched
     url␟http://example.org/a           uri; a canonical also without its version
     code-value-concept␟S|C␟T|D         composite of tokens and references, one atom for each pair of forms
+    _text␟thorax  _content␟thorax      a word of the narrative, and one of any other string
+    near:present␟                      a position is kept beside (`place`)
 
 `rg` holds closed intervals, `lo` and `hi` both included: `{"n": "date", "lo": …, "hi": …}`. Dates are UTC datetimes to
 the millisecond, numbers are floats; an open end is the first or last instant, or an infinity. A quantity has its units
-in `u`: `["http://unitsofmeasure.org|mg", "|mg"]`. A composite has its tokens in the name: `code-value-quantity␟S|C`. A
-composite of a token and two numbers (MolecularSequence) keeps the first number in `lo` and the second in `hi`.
+in `u`: `["http://unitsofmeasure.org|mg", "|mg"]`; one in a unit of UCUM has a second interval in the canonical unit,
+which is in its name: `value-quantity:ucum␟g`. A composite has its tokens in the name: `code-value-quantity␟S|C`, and
+`code-value-quantity␟S|C:ucum␟g`. A composite of a token and two numbers (MolecularSequence) keeps the first number in
+`lo` and the second in `hi`.
 
-`so` holds for each parameter the smallest and the largest sort key: `{"date": [lo, hi]}`.
+`so` holds for each parameter the smallest and the largest sort key: `{"date": [lo, hi]}`. `place` is the position of a
+Location, longitude first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
+
+from terminology.definitions import Definitions
 
 SEPARATOR = "\x1f"
 """Stands between the parts of an atom; U+001F, "unit separator", may not occur in a FHIR string (R4 datatypes)."""
@@ -46,13 +53,27 @@ Extracted: TypeAlias = tuple[Any, str]
 """A value found in a resource, and the name of its FHIR type."""
 
 
+class Lookup(Definitions, Protocol):
+    """What a criterion asks of the stored resources while it is read, by the rights of whoever searches."""
+
+    def referring(self, type_: str, parameter: str, references: Sequence[str]) -> Sequence[str]:
+        """The references of the resources of that type that refer to any of these by that parameter."""
+
+    def referred(self, type_: str, parameter: str, references: Sequence[str]) -> Sequence[str]:
+        """The references to which these resources of that type refer by that parameter."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What both sides need to know beside the value: the zone of dates without one, this server's base, its types."""
+    """What both sides need to know beside the value: the zone of dates without one, this server's base, its types.
+
+    Without a `lookup`, what needs one (`:in`, `:below` of a code) is refused.
+    """
 
     zone: tzinfo
     base: str | None = None
     types: Mapping[str, Any] = field(default_factory=dict)
+    lookup: Lookup | None = None
 
     def relative(self, url: str) -> str:
         """The relative form of a URL below this server's base; any other text as it is."""
@@ -66,6 +87,7 @@ class Values:
     tk: list[str]
     rg: list[dict[str, Any]]
     so: dict[str, list[SortKey]]
+    place: tuple[float, float] | None = None
 
 
 @dataclass(slots=True)
@@ -76,6 +98,7 @@ class Collector:
     tk: dict[str, None] = field(default_factory=dict)
     rg: list[dict[str, Any]] = field(default_factory=list)
     so: dict[str, list[SortKey]] = field(default_factory=dict)
+    place: tuple[float, float] | None = None
 
     def interval(self, name: str, low: Bound, high: Bound) -> None:
         """Add one interval, which is also a sort key: its start in ascending, its end in descending order."""
@@ -93,7 +116,7 @@ class Collector:
 
     def values(self) -> Values:
         """What was gathered, each interval once."""
-        return Values(list(self.tk), _distinct(self.rg), self.so)
+        return Values(list(self.tk), _distinct(self.rg), self.so, self.place)
 
 
 def _distinct(intervals: list[dict[str, Any]]) -> list[dict[str, Any]]:

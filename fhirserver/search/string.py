@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -21,6 +22,15 @@ from fhirserver.search.stored import SEPARATOR, Collector, Context, Extracted
 from resources.declaration import SearchParameter
 
 MODIFIERS = frozenset({"exact", "contains"})
+
+
+class Part(Enum):
+    """Where in a value a text is looked for: the regular expressions before and after it."""
+
+    ANYWHERE = (".*", "")
+    START = ("", "")
+    END = (".*", "$")
+
 
 LONGEST = 1000
 """Characters of a text that are searched; the index is for names and titles, not for documents."""
@@ -41,12 +51,15 @@ _NOT_WORD = re.compile(r"[\W_]+")
 @lru_cache(maxsize=16384)
 def normalise(text: str) -> str:
     """The text as it is compared: no case, no accents, one space for any run of punctuation and spaces."""
+    return _NOT_WORD.sub(" ", plain(text)[:LONGEST]).strip()
+
+
+def plain(text: str) -> str:
+    """The text without case, accents and apostrophes."""
     if text.isascii():
-        plain = text.lower().replace("'", "")
-    else:
-        apart = unicodedata.normalize("NFKD", text.casefold()).casefold()
-        plain = "".join(c for c in apart if not unicodedata.combining(c)).translate(_LETTERS)
-    return _NOT_WORD.sub(" ", plain[:LONGEST]).strip()
+        return text.lower().replace("'", "")
+    apart = unicodedata.normalize("NFKD", text.casefold()).casefold()
+    return "".join(c for c in apart if not unicodedata.combining(c)).translate(_LETTERS)
 
 
 def add(name: str, extracted: Iterable[Extracted], into: Collector) -> None:
@@ -109,6 +122,17 @@ def expression(parameter: SearchParameter, modifier: str | None, value: str, _co
     if modifier == "exact":
         return Equals(_exact(name, text))
     return folded(name, f"{name}{SEPARATOR}", text, anywhere=modifier == "contains")
+
+
+def equal(name: str, text: str) -> Expression:
+    """A value that is the text, compared without case, accents and punctuation."""
+    return Equals(f"{name}{SEPARATOR}{wanted(name, text)}")
+
+
+def part(name: str, where: Part, text: str) -> Expression:
+    """A value that has the text there, compared without case, accents and punctuation."""
+    before, after = where.value
+    return Matches(f"{name}{SEPARATOR}", wanted(name, text), before, after)
 
 
 def folded(name: str, head: str, text: str, *, anywhere: bool = False) -> Expression:

@@ -6,23 +6,39 @@ telephone number without its separators.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-from fhirserver.errors import BadRequest
+from fhirserver.errors import BadRequest, NotSupported, TooCostly
 from fhirserver.search.escape import split, unescape
-from fhirserver.search.expression import Equals, Expression, StartsWith, any_of
-from fhirserver.search.stored import SEPARATOR, Collector, Context, Extracted, token_part
-from fhirserver.search.string import folded, normalise
+from fhirserver.search.expression import Equals, Expression, Matches, StartsWith, any_of
+from fhirserver.search.stored import SEPARATOR, Collector, Context, Extracted, Lookup, token_part
+from fhirserver.search.string import Part, folded, normalise
 from resources.declaration import SearchParameter
+from terminology import code_system
+from terminology.definitions import Concept, UnanswerableError
+from terminology.value_set import expand
 
-MODIFIERS = frozenset({"not", "text", "of-type"})
+MODIFIERS = frozenset({"not", "text", "of-type", "in", "not-in", "above", "below"})
+
+NEGATIVE = {"not": None, "not-in": "in"}
+"""The modifiers that negate the whole list of values, and the one that is compared; a value alone is never negated."""
+
+MOST_CONCEPTS = 5000
+"""Concepts of a value set, or codes above or below one, that a search compares with."""
 
 _Set: TypeAlias = dict[str, None]
 """A set that keeps its order: the same resource always has the same values in the same order."""
 
 _IMPLIED_SYSTEMS = ("http://hl7.org/fhir/", "urn:ietf:bcp:13", "urn:ietf:bcp:47", "urn:iso:std:iso:")
 """Where the systems of elements of type code begin: FHIR's own, media types, languages, countries and currencies."""
+
+_MEDIA_TYPES = "urn:ietf:bcp:13"
+_MEDIA_TYPE = re.compile(r"[a-z]+(/[A-Za-z0-9.+\-]+)?", re.ASCII)
+_OF_MEDIA_TYPES = (".contentType", "CapabilityStatement.format")
+"""How the expressions of those parameters end whose codes are media types."""
+_Answer = TypeVar("_Answer")
 
 _FOLDED_TYPES = frozenset({"string", "markdown"})
 _SEPARATORS_OF_NUMBERS = str.maketrans("", "", " .-()/\t\u00a0\u202f")
@@ -121,14 +137,63 @@ def _of_type(name: str, system: str, code: str, value: str) -> str:
     return f"{name}:of-type{SEPARATOR}{'|'.join(token_part(part) for part in (system, code, value))}"
 
 
-def expression(parameter: SearchParameter, modifier: str | None, value: str, _context: Context) -> Expression:
-    """The comparison of one token. `:not` compares as if it were not there; the parser negates the whole list."""
+def expression(parameter: SearchParameter, modifier: str | None, value: str, context: Context) -> Expression:
+    """The comparison of one token. A negative modifier compares as if it were positive; the parser negates the list."""
     name = parameter.name
-    if modifier == "text":
-        return folded(name, f"{name}:text{SEPARATOR}", unescape(value, name))
-    if modifier == "of-type":
-        return Equals(_of_type(name, *_three_parts(name, value)))
-    return compare(name, value)
+    match modifier:
+        case "text":
+            return folded(name, f"{name}:text{SEPARATOR}", unescape(value, name))
+        case "of-type":
+            return Equals(_of_type(name, *_three_parts(name, value)))
+        case "in" | "not-in":
+            canonical = unescape(value, name)
+            concepts = _answered(name, context, lambda lookup: expand(canonical, lookup, limit=MOST_CONCEPTS))
+            return _any_concept(name, concepts)
+        case "above" | "below":
+            return _subsumption(parameter, modifier, value, context)
+        case _:
+            return compare(name, value)
+
+
+def _subsumption(parameter: SearchParameter, modifier: str, value: str, context: Context) -> Expression:
+    """`:below` a concept, its descendants included, or `:above` it; of a media type, all that it covers."""
+    name = parameter.name
+    system, code = parts(name, value)
+    if parameter.expression.endswith(_OF_MEDIA_TYPES):
+        if modifier == "above" or system not in {None, _MEDIA_TYPES} or not _MEDIA_TYPE.fullmatch(code):
+            raise NotSupported(f"{name}:{modifier} is offered as {name}:below=type or =type/subtype", expression=name)
+        return _media_types(name, code)
+    if not system or not code:
+        raise BadRequest(f"{name}:{modifier}: write system|code, since the system says what is below", expression=name)
+    related = code_system.below if modifier == "below" else code_system.above
+    codes = _answered(name, context, lambda lookup: related(system, code, lookup))
+    if len(codes) > MOST_CONCEPTS:
+        raise TooCostly(f"{name}:{modifier}: more than {MOST_CONCEPTS} codes", expression=name)
+    return _any_concept(name, ((system, one) for one in codes))
+
+
+def _any_concept(name: str, concepts: Iterable[Concept]) -> Expression:
+    """Any of the concepts, in their order, so that the same search is the same query."""
+    return any_of(Equals(name + SEPARATOR + form) for system, code in sorted(concepts) for form in forms(system, code))
+
+
+def _media_types(name: str, code: str) -> Expression:
+    """A media type with any parameters, or all of one family (https://hl7.org/fhir/R4/search.html#mimetype)."""
+    heads = [f"{name}{SEPARATOR}|{code}", f"{name}{SEPARATOR}{_MEDIA_TYPES}|{code}"]
+    if "/" not in code:
+        return any_of(StartsWith(f"{head}/") for head in heads)
+    return any_of(part for head in heads for part in (Equals(head), StartsWith(f"{head};"), StartsWith(f"{head} ")))
+
+
+def _answered(name: str, context: Context, ask: Callable[[Lookup], _Answer]) -> _Answer:
+    """What the stored definitions answer; refuses what they cannot answer in full."""
+    if context.lookup is None:
+        raise NotSupported(f"{name}: value sets and hierarchies of codes cannot be asked here", expression=name)
+    try:
+        return ask(context.lookup)
+    except UnanswerableError as error:
+        refusal = {"too-costly": TooCostly, "not-supported": NotSupported}.get(error.code, BadRequest)
+        raise refusal(f"{name}: {error}", expression=name, code=error.code) from None
 
 
 def compare(name: str, value: str) -> Expression:
@@ -141,6 +206,14 @@ def compare(name: str, value: str) -> Expression:
     if code:
         return any_of(Equals(name + SEPARATOR + form) for form in forms(system or "", code))
     return StartsWith(f"{name}{SEPARATOR}{token_part(system or '')}|")
+
+
+def part(name: str, where: Part, text: str) -> Expression:
+    """A code, identifier or contact point that has the text there; the system is no part of it."""
+    before, after = where.value
+    within = "[^|]*" if before else ""
+    code = Matches(name + SEPARATOR, token_part(text), rf"\|?{within}", "$" if after else "[^|]*$")
+    return any_of((code, Matches(f"{name}:fold{SEPARATOR}", text.casefold(), before, after)))
 
 
 def forms(system: str | None, code: str) -> tuple[str, ...]:

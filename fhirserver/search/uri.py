@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from fhirserver.errors import BadRequest, TooCostly
 from fhirserver.search.escape import unescape
-from fhirserver.search.expression import Equals, Expression, StartsWith, any_of
+from fhirserver.search.expression import Equals, Expression, Matches, StartsWith, any_of
 from fhirserver.search.stored import SEPARATOR, Collector, Context, Extracted
+from fhirserver.search.string import Part
 from resources.declaration import SearchParameter
 
 MODIFIERS = frozenset({"above", "below"})
@@ -44,6 +45,12 @@ def expression(parameter: SearchParameter, modifier: str | None, value: str, _co
     if modifier == "below":
         return any_of((Equals(name + SEPARATOR + stem), StartsWith(f"{name}{SEPARATOR}{stem}/")))
     return any_of(Equals(name + SEPARATOR + form) for form in _above(stem))
+
+
+def part(name: str, where: Part, text: str) -> Expression:
+    """A URI that has the text there."""
+    before, after = where.value
+    return Matches(name + SEPARATOR, text, before, after)
 
 
 def _above(stem: str) -> list[str]:

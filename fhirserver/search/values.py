@@ -7,7 +7,7 @@ from datetime import tzinfo
 from typing import Any
 
 from fhirserver.errors import Unprocessable
-from fhirserver.search import composite, date, number, quantity, reference, string, token, uri
+from fhirserver.search import composite, date, near, number, quantity, reference, string, text, token, uri
 from fhirserver.search.stored import Collector, Context, Values
 from resources.declaration import Declaration
 
@@ -18,6 +18,7 @@ _ADD = {
     "number": number.add,
     "quantity": quantity.add,
     "reference": reference.add,
+    "special": near.add,
     "string": string.add,
     "token": token.add,
     "uri": uri.add,
@@ -40,6 +41,8 @@ def extract(declaration: Declaration, resource: Mapping[str, Any], zone: tzinfo,
                 composite.add(parameter, found, resource, into)
             elif (add := _ADD.get(parameter.type)) is not None:
                 add(name, found, into)
+        if declaration.type not in text.WITHOUT:
+            text.add(resource, into)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # Values may be asked of a body that is not validated yet, to find out whether it would match a criterion.
         raise Unprocessable(f"the content has not the shape of {declaration.type}", code="structure") from error

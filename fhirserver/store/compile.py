@@ -149,6 +149,9 @@ def compile_expression(expression: e.Expression) -> Filter:
             return {"tk": {"$elemMatch": {"$gte": prefix, "$lt": expression.end}}}
         case e.Matches():
             return {"tk": {"$regex": expression.pattern}}
+        case e.Near():
+            centre = [expression.longitude, expression.latitude]
+            return {"place": {"$geoWithin": {"$centerSphere": [centre, expression.radians]}}}
         case e.Interval():
             return {"rg": {"$elemMatch": _interval(expression)}}
         case e.All(parts):

@@ -1,15 +1,15 @@
 """The indexes, made once at start-up.
 
-A row carries `t` (type), `aud` (who could possibly be permitted), `tk` and `rg` (search values), `so` (sort keys) and
-`lu` (last updated). Every declared search parameter lies in `tk` or `rg`, so two indexes answer them all, whatever the
-type; three more give the common sort orders to somebody who asks without naming a patient.
+A row carries `t` (type), `aud` (who could possibly be permitted), `tk`, `rg` and `place` (search values), `so` (sort
+keys) and `lu` (last updated). Every declared search parameter lies in `tk` or `rg`, so two indexes answer them all,
+whatever the type; three more give the common sort orders to somebody who asks without naming a patient.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, GEOSPHERE, IndexModel
 from pymongo.collection import Collection
 
 from fhirserver.store.database import Database, Document
@@ -20,6 +20,7 @@ BY_UPDATE = "by-update"
 BY_START = "by-start"
 BY_DATE = "by-date"
 BY_PATIENT = "by-patient"
+BY_PLACE = "by-place"
 
 _VALUES = IndexModel([("t", ASCENDING), ("tk", ASCENDING)], name=BY_VALUE)
 _RANGES = IndexModel([("t", ASCENDING), ("rg.n", ASCENDING), ("rg.lo", ASCENDING), ("rg.hi", ASCENDING)], name=BY_RANGE)
@@ -47,6 +48,7 @@ RESOURCES = (
     _audience(BY_DATE, "so.date.z"),
     # By id within a patient: the record is paged in this order.
     IndexModel([("facts.subjects.patient", ASCENDING), ("_id", ASCENDING)], name=BY_PATIENT),
+    IndexModel([("place", GEOSPHERE)], name=BY_PLACE, partialFilterExpression={"t": "Location"}),
     *_STUDY_KEYS,
 )
 AUDIT = (

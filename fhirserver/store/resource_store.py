@@ -59,6 +59,8 @@ _ROW_FIELDS = {"b": 1, "v": 1, "lu": 1, "t": 1, "facts.subjects.patient": 1, "fa
 _LABELS = ("_profile", "_security", "_tag")
 _MOST_LABELS = 10_000
 _GATHERING_TIME = 5_000
+MOST_ESTIMATED = 10_000
+"""Where an estimate of the total stops counting: beyond it, the number says that there are at least as many."""
 
 # Server answers for a snapshot that has been let go: SnapshotTooOld, SnapshotUnavailable.
 _SNAPSHOT_GONE = {239, 246}
@@ -207,10 +209,12 @@ class ResourceStore:
             return Page([], [], self._count(query.type, _both(visible, asked), None), None)
         rows, snapshot, has_more = self._fetch(query, visible, asked, order, position)
         total = None
-        if position is None and not has_more:
-            total = len(rows)
-        elif query.total == "accurate" and position is None:  # a later page would count rows that are refused by now
-            total = self._count(query.type, _both(visible, asked), snapshot)
+        if position is None and query.total != "none":  # a later page would count rows that are refused by now
+            if not has_more:
+                total = len(rows)
+            elif query.total is not None:
+                most = MOST_ESTIMATED if query.total == "estimate" else None
+                total = self._count(query.type, _both(visible, asked), snapshot, most)
         following = Position(snapshot, _keys(rows[-1], order)) if has_more else None
         included = self._included(query.includes, rows) if query.includes else []
         return Page([row_of(row) for row in rows], included, total, following)
@@ -319,14 +323,17 @@ class ResourceStore:
         present = {row["_id"] for row in self._database.collection_of(type_).find(wanted, {"_id": 1}).to_list()}
         return [row for row in rows if row["_id"] in present]
 
-    def _count(self, type_: str, wanted: Filter, snapshot: tuple[int, int] | None = None) -> int:
+    def _count(
+        self, type_: str, wanted: Filter, snapshot: tuple[int, int] | None = None, most: int | None = None
+    ) -> int:
+        """How many rows match; counting stops at `most`."""
         concern: Document = {"level": "snapshot"}
         if snapshot is not None:
             concern["atClusterTime"] = Timestamp(*snapshot)
         answer = self._database.command(
             "aggregate",
             self._database.collection_of(type_).name,
-            pipeline=[{"$match": wanted}, {"$count": "n"}],
+            pipeline=[{"$match": wanted}, *([{"$limit": most}] if most else []), {"$count": "n"}],
             cursor={},
             readConcern=concern,
         )

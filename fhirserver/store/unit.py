@@ -283,6 +283,8 @@ class Unit:
         document["tk"] = extracted.tk
         document["rg"] = extracted.rg
         document["so"] = {name: {"a": low, "z": high} for name, (low, high) in extracted.so.items()}
+        if extracted.place is not None:
+            document["place"] = list(extracted.place)
 
     def _custodians(self, current: Document | None) -> Iterable[str]:
         """A resource stays with whoever answers for it, deleted or not; a new one is the writing establishment's."""

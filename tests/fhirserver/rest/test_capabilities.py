@@ -9,6 +9,8 @@ import pytest
 from fhirserver.app import create_app
 from fhirserver.rest.capability_statement import SYSTEM_INTERACTIONS, TYPE_INTERACTIONS, capability_statement
 from fhirserver.rest.routes import ROUTED
+from fhirserver.search import reference, string, token, uri
+from fhirserver.search.prefix import PREFIXES
 from resources import SUPPORTED, validation
 from resources.xml import to_json
 
@@ -63,11 +65,19 @@ def test_a_new_route_is_in_it_without_a_word_elsewhere():
 def test_each_parameter_that_it_names_is_answered(statement, his, type_):
     [resource] = [one for one in statement["rest"][0]["resource"] if one["type"] == type_]
     values = {"date": "2020", "number": "1", "quantity": "1", "reference": "Patient/x", "composite": None}
+    special = {"near": "48.8|2.3", "_filter": "_id eq x"}
     for parameter in resource["searchParam"]:
-        value = values.get(parameter["type"], "x")
+        value = special.get(parameter["name"]) or values.get(parameter["type"], "x")
         if value is not None:
             response = his.get(f"{type_}?{parameter['name']}={value}&_count=0")
             assert response.status_code == 200, (parameter, response.text)
+
+
+def test_the_modifiers_and_prefixes_that_are_offered_are_named(statement):
+    said = statement["rest"][0]["documentation"]
+    for modifier in {"missing"}.union(*(one.MODIFIERS for one in (reference, string, token, uri))):
+        assert f":{modifier}" in said
+    assert all(f" {prefix}" in said for prefix in PREFIXES)
 
 
 def test_each_include_that_it_names_is_answered(statement, his):

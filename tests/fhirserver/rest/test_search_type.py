@@ -180,7 +180,14 @@ def test_leniency_says_what_it_passed_over(doctor, studies):
 
 @pytest.mark.parametrize(
     "query",
-    ["subject.name=x", "_has:Observation:patient:code=x", "_filter=x", "_text=x", "identifier:in=x", "_sort=nosuch"],
+    [
+        "subject.name=x",
+        "_has:Observation:patient:code=x",
+        "_filter=x",
+        "_text=%22a b%22",
+        "identifier:in=x",
+        "_sort=nosuch",
+    ],
 )
 def test_what_is_not_offered_is_refused_even_with_leniency_where_it_would_change_the_meaning(doctor, query):
     assert doctor.get(f"ImagingStudy?{query}").status_code == 400

@@ -98,3 +98,32 @@ def test_references_compare_by_type_and_id(matches, references, asked):
     assert matches(resource, f"entity={kind}/{name}") is (asked in references)
     assert matches(resource, f"entity:{kind}={name}") is (asked in references)
     assert matches(resource, f"entity={name}") is any(found == name for _, found in references)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("measure:below=http://example.org/Measure/m", True),
+        ("measure:below=http://example.org/Measure/m|1", True),
+        ("measure:below=http://example.org/Measure/m|1.0", True),
+        ("measure:below=http://example.org/Measure/m|1.0.2", False),
+        ("measure:below=http://example.org/Measure/m|10", False),
+        ("measure:below=http://example.org/Measure/other", False),
+    ],
+)
+def test_below_a_canonical_are_its_versions(matches, asked, expected):
+    assert matches({"resourceType": "MeasureReport", "measure": "http://example.org/Measure/m|1.0"}, asked) is expected
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "measure:above=http://example.org/Measure/m|1",
+        "subject:below=Patient/p",
+        "encounter:below=e",
+        "subject:above=Group/g",
+    ],
+)
+def test_a_hierarchy_that_is_none_or_cannot_be_asked_is_refused(refusal, asked):
+    resource_type = "MeasureReport" if asked.startswith("measure") else "Observation"
+    assert refusal(resource_type, asked).code == "not-supported"

@@ -151,3 +151,26 @@ def test_tokens_compare_as_written(matches, codings, system, code):
     assert matches(resource, f"code=|{asked_code}") is ((None, code) in codings)
     assert matches(resource, f"code={asked_system}|") is any(s == system for s, _ in codings)
     assert matches(resource, f"code:not={asked_code}") is all(c != code for _, c in codings)
+
+
+@pytest.mark.parametrize(
+    ("asked", "stored", "expected"),
+    [
+        ("contenttype:below=text/xml", "text/xml", True),
+        ("contenttype:below=text/xml", "text/xml; charset=UTF-8", True),
+        ("contenttype:below=text/xml", "text/xml;charset=UTF-8", True),
+        ("contenttype:below=text/xml", "text/xml-patch", False),
+        ("contenttype:below=image", "image/png", True),
+        ("contenttype:below=urn:ietf:bcp:13|image/png", "image/png", True),
+        ("contenttype:below=image", "imaging/png", False),
+        ("contenttype:below=application/dicom", "application/dicom+json", False),
+    ],
+)
+def test_below_a_media_type_is_what_it_covers(matches, asked, stored, expected):
+    document = {"resourceType": "DocumentReference", "content": [{"attachment": {"contentType": stored}}]}
+    assert matches(document, asked) is expected
+
+
+def test_what_is_above_a_media_type_is_refused(refusal):
+    assert refusal("DocumentReference", "contenttype:above=text/xml").code == "not-supported"
+    assert refusal("DocumentReference", "contenttype:below=IMAGE PNG").code == "not-supported"

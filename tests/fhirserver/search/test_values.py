@@ -62,6 +62,7 @@ def test_a_study_is_stored_as_these_values(written):
         "identifier\x1furn:dicom:uid|urn:oid:1.2.3",
         "identifier\x1furn:oid:1.2.3",
         "patient\x1fPatient/p",
+        "_content\x1fhead",
     ]
     updated = datetime(2024, 1, 1, 10, 0, 0, 123_000, tzinfo=UTC)
     started = datetime(2024, 1, 1, 9, tzinfo=UTC)
