@@ -76,6 +76,10 @@ class Access:
             self.note(interaction, type_, None, (), refusal)
             raise Forbidden("The access token does not cover this request.")
 
+    def admits(self, interaction: Interaction, type_: str) -> bool:
+        """Whether the token covers this, where a refusal only leaves something out: it is not noted."""
+        return engine.admit(self.actor, self.request(interaction), type_, policy=self.policy) is None
+
     def permission(self, interaction: Interaction, type_: str) -> Permission:
         """What of this type the actor may see now: a Condition over facts, and the audience it implies."""
         return engine.permitted(self.actor, self.request(interaction), type_, policy=self.policy)
@@ -130,6 +134,10 @@ class SystemAccess(Access):
 
     def admit(self, interaction: Interaction, type_: str) -> None:
         """Nothing to refuse."""
+
+    def admits(self, interaction: Interaction, type_: str) -> bool:  # noqa: ARG002 - the same for all
+        """Everything."""
+        return True
 
     def permission(self, interaction: Interaction, type_: str) -> Permission:  # noqa: ARG002 - the same for all
         """Everything, written out."""

@@ -92,6 +92,9 @@ class Config:
     page_default: int = _setting(20, "FHIRSERVER_PAGE_DEFAULT", "Entries of a page when _count is absent.")
     page_max: int = _setting(1_000, "FHIRSERVER_PAGE_MAX", "Most entries of a page.")
     include_max: int = _setting(1_000, "FHIRSERVER_INCLUDE_MAX", "Most included rows of a page; more is refused.")
+    linked_max: int = _setting(
+        10_000, "FHIRSERVER_LINKED_MAX", "Most resources that one reference of a chain or _has may lead to."
+    )
     page_lifetime: int = _setting(3_600, "FHIRSERVER_PAGE_LIFETIME", "Seconds for which a page link answers.")
     token_lifetime: int = _setting(300, "FHIRSERVER_TOKEN_LIFETIME", "Seconds for which an access token is good.")
     token_cache: int = _setting(5, "FHIRSERVER_TOKEN_CACHE", "Seconds for which verified claims are kept.")

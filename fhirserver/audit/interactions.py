@@ -20,6 +20,8 @@ from fhirserver.audit.decisions import consent_events
 from fhirserver.audit.event import Event, event
 from fhirserver.audit.hidden import Labels, disclosed, labels_of
 from fhirserver.audit.parts import Part, Shape, frozen
+from fhirserver.errors import BadRequest
+from fhirserver.search.links import Has, Last, first_step
 from fhirserver.store.rows import Row
 
 # A search may name any number of patients; the trail of those beyond this many is not written.
@@ -67,7 +69,9 @@ def write_events(access: Access, interaction: str, row: Row) -> list[Event]:
     return _events(access, interaction, row, parts.data(f"{row.type}/{row.id}/_history/{row.version}"))
 
 
-def search_events(access: Access, type_: str, query_string: str, rows: Iterable[Row]) -> list[Event]:
+def search_events(
+    access: Access, type_: str, query_string: str, rows: Iterable[Row], labels: Labels = ()
+) -> list[Event]:
     """A search was answered with `rows`, the included ones among them.
 
     What was asked is told, not what was found; the patients are those of the rows and those the query names, and each
@@ -75,9 +79,10 @@ def search_events(access: Access, type_: str, query_string: str, rows: Iterable[
     parameters only, for the values may be those of others; an event about nobody then has the whole query.
 
     Resources with labels that say who may see them are counted in events of their own, which carry those labels: to
-    whom they are hidden, the search is told as if it had not found them.
+    whom they are hidden, the search is told as if it had not found them. `labels` are those of the resources by which a
+    chain or `_has` found the rows, and count for all of these: that they were found tells of them.
     """
-    return _query_events(access, "search", type_, type_, query_string, rows)
+    return _query_events(access, "search", type_, type_, query_string, rows, labels)
 
 
 def operation_events(
@@ -88,11 +93,18 @@ def operation_events(
 
 
 def _query_events(
-    access: Access, interaction: str, type_: str, address: str, query_string: str, rows: Iterable[Row]
+    access: Access,
+    interaction: str,
+    type_: str,
+    address: str,
+    query_string: str,
+    rows: Iterable[Row],
+    labels: Labels = (),
 ) -> list[Event]:
     named = _named_patients(type_, query_string)
     counts: Counter[tuple[str, Labels]] = Counter({(patient, ()): 0 for patient in named})
-    counts.update(disclosed(type_, rows))
+    for (patient, own), count in disclosed(type_, rows).items():
+        counts[patient, tuple(dict.fromkeys((*own, *labels)))] += count
     concerned: Sequence[tuple[str | None, Labels]] = tuple(counts) or ((None, ()),)
     names = sorted({name for name, _ in parse_qsl(query_string, keep_blank_values=True)})
     cleaned = f"{address}?{'&'.join(names)}"
@@ -108,11 +120,11 @@ def _query_events(
             caller,
             "query",
             moment,
-            (whole, request) if patient is None else (asked, parts.patient(patient, counts[patient, labels]), request),
+            (whole, request) if patient is None else (asked, parts.patient(patient, counts[patient, hiding]), request),
             patient=patient,
-            labels=labels,
+            labels=hiding,
         )
-        for patient, labels in (*concerned, *([(None, ())] if is_shared else []))
+        for patient, hiding in (*concerned, *([(None, ())] if is_shared else []))
     ]
 
 
@@ -153,13 +165,31 @@ def _named_patients(type_: str, query_string: str) -> Iterator[str]:
     """Patients whom a query names, whether or not anything was found: who looked for them is theirs to know."""
     named = 0
     for name, values in parse_qsl(query_string):
-        parameter, _, modifier = name.partition(":")
+        asked, parameter, modifier = _asked(type_, name)
         for value in values.split(","):
             kind, _, id_ = value.rpartition("/")
             is_typed = kind == "Patient" or kind.endswith("/Patient") or (not kind and modifier == "Patient")
-            is_patient = is_typed or (not kind and (parameter == "patient" or (type_, parameter) == ("Patient", "_id")))
-            if is_patient and not (modifier and modifier != "Patient") and _ID.fullmatch(id_):
+            is_patient = is_typed or (not kind and (parameter == "patient" or (asked, parameter) == ("Patient", "_id")))
+            if is_patient and modifier in {None, "Patient"} and _ID.fullmatch(id_):
                 yield f"Patient/{id_}"
                 named += 1
                 if named == MOST_NAMED_PATIENTS:
                     return
+
+
+def _asked(type_: str, name: str) -> tuple[str | None, str, str | None]:
+    """The type of what a parameter is asked of, its own name and its modifier, at the end of the references followed.
+
+    A reference that does not say its type leads to a Patient where it has that name, and else to nothing we know.
+    """
+    of: str | None = type_
+    try:
+        while not isinstance(step := first_step(name), Last):
+            if isinstance(step, Has):
+                of = step.type
+            else:
+                of = step.type or ("Patient" if step.param in {"patient", "subject"} else None)
+            name = step.rest
+    except BadRequest:  # a name that cannot be read and that leniency passed over
+        return None, name, None
+    return of, step.name, step.modifier

@@ -23,7 +23,8 @@ from fhirserver.interactions.lookup import StoredDefinitions
 from fhirserver.interactions.preconditions import ANY_VERSION, Versions
 from fhirserver.search import cursor, values
 from fhirserver.search.cursor import Cursor
-from fhirserver.search.expression import evaluate
+from fhirserver.search.expression import Expression, evaluate
+from fhirserver.search.links import followed
 from fhirserver.search.parse import parse
 from fhirserver.search.query import Handling, Pair, Query
 from fhirserver.store.resource_store import ResourceStore
@@ -106,8 +107,12 @@ class Context:
         return parsed
 
     def query(self, type_: str, pairs: Pairs, handling: Handling = "strict") -> Query:
-        """What a search asks. Raises BadRequest, or NotFound for a type that is not served."""
-        return parse(
+        """What a search asks.
+
+        Raises BadRequest, NotFound for a type that is not served, or Forbidden where a reference is followed to a type
+        that the token does not cover; of several types, to none that it covers.
+        """
+        query = parse(
             declaration_of(type_),
             pairs,
             handling=handling,
@@ -118,6 +123,10 @@ class Context:
             count_default=self.config.page_default,
             count_max=self.config.page_max,
         )
+        for types in followed(query.expression):
+            if not any(self.access.admits("search", followed_type) for followed_type in types):
+                self.access.admit("search", types[0])
+        return query
 
     def criteria(self, type_: str, text: str) -> Query:
         """The criteria of a conditional write, as a search string with or without `Type?` before it.
@@ -125,20 +134,23 @@ class Context:
         Raises BadRequest where they are empty: a condition that everything meets is a mistake.
         """
         pairs = query_pairs(text.removeprefix(type_).removeprefix("?"))
-        if not any(not name.startswith("_") or name in {"_id", "_tag", "_profile"} for name, _ in pairs):
+        telling = {"_id", "_tag", "_profile", "_list"}
+        if not any(name in telling or name.startswith("_has:") or not name.startswith("_") for name, _ in pairs):
             raise BadRequest(f"The condition needs a search parameter: {text!r}")
         return self.query(type_, pairs)
 
-    def meets(self, body: bytes, criteria: Query) -> bool:
-        """Whether a resource that is not stored yet would match; what is no JSON does not, and is refused elsewhere."""
+    def meets(self, body: bytes, type_: str, criteria: Expression) -> bool:
+        """Whether a resource that is not stored yet would match criteria that follow no reference (`Unit.followed`).
+
+        What is no JSON does not, and is refused elsewhere.
+        """
         try:
             resource = validation.parse(body)
         except validation.MalformedError:
             return False
-        if not isinstance(resource, dict) or resource.get("resourceType") != criteria.type:
+        if not isinstance(resource, dict) or resource.get("resourceType") != type_:
             return False
-        declaration = declaration_of(criteria.type)
-        return evaluate(criteria.expression, values.extract(declaration, resource, self.zone, self.config.fhir_base))
+        return evaluate(criteria, values.extract(declaration_of(type_), resource, self.zone, self.config.fhir_base))
 
     def matching(self, unit: Unit, type_: str, id_: str, versions: Versions | None) -> tuple[int, ...] | None:
         """If-Match as the store takes it: `*` asks that the resource exists, whatever its version."""

@@ -44,7 +44,8 @@ def search_type(context: Context, type_: str, pairs: Pairs, *, handling: Handlin
     query = context.query(type_, pairs if after is None else after.pairs, handling)
     found = context.store.search(query, position=_position(after))
     asked = urlencode(query.self_pairs)
-    context.note(audit.search_events(context.access, type_, asked, [*found.rows, *found.included]))
+    disclosed = [*found.rows, *found.included]
+    context.note(audit.search_events(context.access, type_, asked, disclosed, found.labels))
     following = None
     if found.next is not None:
         following = context.seal(

@@ -261,14 +261,15 @@ class _Transaction:
         return found.pop()
 
     def _new(self, type_: str, criteria: Query) -> list[Entry]:
-        """The entries that write a resource of the type which meets the criteria."""
+        """The entries that write a resource of the type which meets the criteria; references lead to what is stored."""
+        followed = self._unit.followed(criteria)
         return [
             entry
             for entry in self._plan.entries
             if entry.interaction in {"create", "update"}
             and entry.target.type == type_
             and entry.index not in self._met
-            and self._context.meets(entry.body, criteria)
+            and self._context.meets(entry.body, type_, followed)
         ]
 
     def _reference(self, entry: Entry) -> str:

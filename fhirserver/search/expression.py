@@ -10,6 +10,9 @@ which the compiled query is tested. A node says, in the words of MongoDB:
     Interval     {rg: {$elemMatch: {n: name, lo: {$op: value}, hi: {$op: value}, u: unit}}}
     All, Any, Not   $and, $or, $nor of one                             Always, Never
 
+`Refers` and `ReferredBy` are about other resources. The store answers them first, with what may be seen, and puts
+equalities in their place (`links.replaced`).
+
 Nothing is said by leaving something out: everything is `Always()`, nothing is `Never()`, and `All` and `Any` hold at
 least one part.
 """
@@ -19,12 +22,12 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any as AnyValue
 from typing import Literal, TypeAlias
 
-from fhirserver.search.stored import Bound, Values
+from fhirserver.search.stored import SEPARATOR, Bound, Values
 
 _SURROGATES_START, _AFTER_SURROGATES, _LAST_CHARACTER = 0xD800, 0xE000, 0x10FFFF
 
@@ -143,7 +146,31 @@ class Any:
         _require_parts(self.parts)
 
 
-Expression: TypeAlias = Equals | StartsWith | Matches | Near | Interval | All | Any | Not | Always | Never
+@dataclass(frozen=True, slots=True)
+class Refers:
+    """A reference under the parameter leads to a resource of one of the types, and the part holds of that (a chain)."""
+
+    param: str
+    types: tuple[str, ...]
+    part: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class ReferredBy:
+    """A resource of the type refers under the parameter to this one, a `target`; the part holds of that (`_has`)."""
+
+    type: str
+    param: str
+    target: str
+    part: Expression
+
+
+Expression: TypeAlias = (
+    Equals | StartsWith | Matches | Near | Interval | All | Any | Not | Always | Never | Refers | ReferredBy
+)
+
+World: TypeAlias = Mapping[str, Values]
+"""The values of every resource, by its reference."""
 
 
 def _require_parts(parts: tuple[Expression, ...]) -> None:
@@ -175,8 +202,8 @@ _OPERATORS: dict[str, Callable[[AnyValue, AnyValue], bool]] = {
 }
 
 
-def evaluate(expression: Expression, values: Values) -> bool:
-    """Whether the expression holds of these values."""
+def evaluate(expression: Expression, values: Values, world: World | None = None) -> bool:
+    """Whether the expression holds of these values; references lead to what is in the `world`."""
     match expression:
         case Equals(atom):
             return atom in values.tk
@@ -190,11 +217,18 @@ def evaluate(expression: Expression, values: Values) -> bool:
         case Interval():
             return any(_meets(interval, expression) for interval in values.rg)
         case All(parts):
-            return all(evaluate(part, values) for part in parts)
+            return all(evaluate(part, values, world) for part in parts)
         case Any(parts):
-            return any(evaluate(part, values) for part in parts)
+            return any(evaluate(part, values, world) for part in parts)
         case Not(part):
-            return not evaluate(part, values)
+            return not evaluate(part, values, world)
+        case Refers(param, types, part):
+            named = _references(values, param)
+            return any(evaluate(part, other, world) for _, other in _of(world, types, named))
+        case ReferredBy(type_, param, target, part):
+            own = {f"{target}/{id_.removeprefix('|')}" for id_ in _references(values, "_id")}
+            others = (other for _, other in _of(world, (type_,), None))
+            return any(own & _references(other, param) and evaluate(part, other, world) for other in others)
         case Always():
             return True
         case Never():
@@ -221,3 +255,15 @@ def _angle(place: tuple[float, float], near: Near) -> float:
         + math.cos(latitude) * math.cos(other_latitude) * math.sin((longitude - math.radians(near.longitude)) / 2) ** 2
     )
     return 2 * math.asin(math.sqrt(min(1.0, half)))
+
+
+def _references(values: Values, param: str) -> set[str]:
+    prefix = param + SEPARATOR
+    return {atom.removeprefix(prefix) for atom in values.tk if atom.startswith(prefix)}
+
+
+def _of(world: World | None, types: tuple[str, ...], named: set[str] | None) -> Iterator[tuple[str, Values]]:
+    """The resources of the types, those named only if any are."""
+    for reference, values in (world or {}).items():
+        if reference.partition("/")[0] in types and (named is None or reference in named):
+            yield reference, values

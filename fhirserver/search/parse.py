@@ -16,8 +16,20 @@ from typing import Protocol
 from fhirserver.errors import BadRequest, NotSupported, TooCostly
 from fhirserver.search import composite, date, near, number, quantity, reference, string, text, token, uri
 from fhirserver.search.escape import split
-from fhirserver.search.expression import Always, Any, Expression, Interval, Not, StartsWith, all_of, any_of
+from fhirserver.search.expression import (
+    Always,
+    Any,
+    Expression,
+    Interval,
+    Not,
+    ReferredBy,
+    Refers,
+    StartsWith,
+    all_of,
+    any_of,
+)
 from fhirserver.search.filter import Reader
+from fhirserver.search.links import Chain, Has, Last, first_step
 from fhirserver.search.query import Handling, Include, Pair, Query
 from fhirserver.search.result_parameters import REPEATABLE, RESULT_PARAMETERS, UnknownName, Wanted
 from fhirserver.search.stored import SEPARATOR, Context, Lookup
@@ -27,9 +39,13 @@ __all__ = ["Include", "Query", "parse"]
 
 MOST_PAIRS = 200
 MOST_COMPARISONS = 5000
-"""What one search may ask, so that no single request can occupy the database."""
+MOST_LINKS = 30
+"""What one search may ask, so that no single request can occupy the database.
 
-_NOT_OFFERED = frozenset({"_has", "_list", "_query", "_type"})
+A reference counts as a link for each type that it is followed to.
+"""
+
+_NOT_OFFERED = frozenset({"_query", "_type"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
@@ -69,6 +85,16 @@ class _Reading:
     used: list[Pair] = field(default_factory=list)
     ignored: list[Pair] = field(default_factory=list)
     comparisons: int = 0
+    links: int = 0
+
+    def follow(self, path: str) -> None:
+        """Count one link. Raises TooCostly beyond the limit."""
+        self.links += 1
+        if self.links > MOST_LINKS:
+            raise TooCostly(
+                f"a search follows at most {MOST_LINKS} references; say to which type, as in subject:Patient.name",
+                expression=path,
+            )
 
 
 def parse(
@@ -126,7 +152,7 @@ def _read(name: str, value: str, reading: _Reading) -> None:
         if bare in RESULT_PARAMETERS:
             value = _read_result_parameter(bare, modifier, value, reading)
         else:
-            reading.criteria.append(_criterion(bare, modifier or None, value, reading))
+            reading.criteria.append(_criterion(name, value, reading.declaration, reading))
     except UnknownName as unknown:
         if reading.handling == "strict":
             raise BadRequest(str(unknown), expression=bare) from None
@@ -152,13 +178,89 @@ def _read_result_parameter(name: str, modifier: str, value: str, reading: _Readi
     return RESULT_PARAMETERS[name](value, reading.wanted)
 
 
-def _criterion(name: str, modifier: str | None, value: str, reading: _Reading) -> Expression:
-    """The expression of one parameter: any of its values."""
+def _criterion(path: str, value: str, declaration: Declaration, reading: _Reading) -> Expression:
+    """The expression of one parameter of a type, whose name may follow references."""
+    match first_step(path):
+        case Has() as has:
+            return _referred_by(path, has, value, declaration, reading)
+        case Chain() as chain:
+            return _refers(path, chain, value, declaration, reading)
+        case Last("_list", modifier):
+            return _listed(modifier, value, declaration, reading)
+        case Last(name, modifier):
+            return _values(name, modifier, value, declaration, reading)
+
+
+def _referred_by(path: str, has: Has, value: str, declaration: Declaration, reading: _Reading) -> Expression:
+    """`_has`: a resource of another type refers to this one, and the rest holds of that."""
+    reading.follow(path)
+    source = reading.context.types.get(has.type)
+    if source is None:
+        raise UnknownName(f"{path}: '{has.type}' is not a resource type of this server")
+    parameter = _reference(path, has.param, source)
+    if parameter.targets and declaration.type not in parameter.targets:
+        raise BadRequest(f"{path}: {has.type}.{has.param} does not refer to {declaration.type}", expression=path)
+    return ReferredBy(has.type, has.param, declaration.type, _criterion(has.rest, value, source, reading))
+
+
+def _refers(path: str, chain: Chain, value: str, declaration: Declaration, reading: _Reading) -> Expression:
+    """A chain: the rest holds of what the reference leads to. Types of which the same is asked are asked together."""
+    parameter = _reference(path, chain.param, declaration)
+    types_of: dict[Expression, list[str]] = {}
+    unknown = None
+    for type_ in _destinations(path, chain, parameter, reading):
+        reading.follow(path)
+        try:
+            part = _criterion(chain.rest, value, reading.context.types[type_], reading)
+        except UnknownName as error:  # a reference that may lead to several types: those that have the parameter
+            unknown = error
+            continue
+        types_of.setdefault(part, []).append(type_)
+    if not types_of:
+        raise unknown or UnknownName(f"{path}: '{chain.param}' refers to nothing that can be searched")
+    return any_of(Refers(chain.param, tuple(types), part) for part, types in types_of.items())
+
+
+def _reference(path: str, name: str, declaration: Declaration) -> SearchParameter:
+    """The parameter whose references are followed."""
+    parameter = declaration.parameters.get(name)
+    if parameter is None:
+        raise UnknownName(f"{path}: {declaration.type} has no search parameter '{name}'")
+    if parameter.type != "reference":
+        raise BadRequest(f"{path}: {declaration.type}.{name} is a {parameter.type}, not a reference", expression=path)
+    return parameter
+
+
+def _destinations(path: str, chain: Chain, parameter: SearchParameter, reading: _Reading) -> list[str]:
+    """The types that a chain leads to; of several, those whose parameters hold what is asked next."""
+    if chain.type is not None:
+        if chain.type not in reading.context.types:
+            raise BadRequest(f"{path}: '{chain.type}' is not a resource type of this server", expression=path)
+        if parameter.targets and chain.type not in parameter.targets:
+            raise BadRequest(f"{path}: {chain.param} does not refer to {chain.type}", expression=path)
+        if chain.type == "Binary":
+            raise NotSupported(f"{path}: a Binary is not searched", expression=path)
+        return [chain.type]
+    targets = parameter.targets or reading.context.types.keys()
+    return sorted(type_ for type_ in targets if type_ in reading.context.types and type_ != "Binary")
+
+
+def _listed(modifier: str | None, value: str, declaration: Declaration, reading: _Reading) -> Expression:
+    """`_list`: an entry of a List names the resource, as `_has:List:item:_id` asks."""
+    if modifier is not None:
+        raise NotSupported(f"_list: the modifier ':{modifier}' is not offered", expression="_list")
+    if "$" in value:
+        raise NotSupported("_list: functional lists such as $current-problems are not offered", expression="_list")
+    return _referred_by("_list", Has("List", "item", "_id"), value, declaration, reading)
+
+
+def _values(name: str, modifier: str | None, value: str, declaration: Declaration, reading: _Reading) -> Expression:
+    """The expression of one parameter of the resource itself: any of its values."""
     if name == "_filter":
-        return _filter(modifier, value, reading)
+        return _filter(modifier, value, declaration, reading)
     if name in text.PARAMETERS:
-        return _words(name, modifier, value, reading)
-    parameter = _declared(name, modifier, reading.declaration)
+        return _words(name, modifier, value, declaration, reading)
+    parameter = _declared(name, declaration)
     if modifier == "missing":
         return _missing(parameter, value)
     _check_modifier(parameter, modifier, reading)
@@ -169,32 +271,32 @@ def _criterion(name: str, modifier: str | None, value: str, reading: _Reading) -
     return Not(found) if modifier in token.NEGATIVE else found
 
 
-def _filter(modifier: str | None, value: str, reading: _Reading) -> Expression:
+def _filter(modifier: str | None, value: str, declaration: Declaration, reading: _Reading) -> Expression:
     """`_filter`, whose tests are criteria of their own."""
     if modifier is not None:
         raise NotSupported("_filter takes no modifier", expression="_filter")
 
     def criterion(name: str, modifier: str | None, value: str) -> Expression:
         try:
-            return _criterion(name, modifier, value, reading)
+            return _values(name, modifier, value, declaration, reading)
         except UnknownName as unknown:  # leniency would leave a filter that says something else
             raise BadRequest(f"_filter: {unknown}", expression="_filter") from None
 
     def declared(name: str) -> SearchParameter:
         try:
-            return _declared(name, None, reading.declaration)
+            return _declared(name, declaration)
         except UnknownName as unknown:
             raise BadRequest(f"_filter: {unknown}", expression="_filter") from None
 
     return Reader(value, declared, criterion, reading.context).read()
 
 
-def _words(name: str, modifier: str | None, value: str, reading: _Reading) -> Expression:
+def _words(name: str, modifier: str | None, value: str, declaration: Declaration, reading: _Reading) -> Expression:
     """`_text` and `_content`: any of the queries of words."""
     if modifier is not None:
         raise NotSupported(f"{name} takes no modifier", expression=name)
-    if reading.declaration.type in text.WITHOUT:
-        raise NotSupported(f"{name} is not offered for {reading.declaration.type}", expression=name)
+    if declaration.type in text.WITHOUT:
+        raise NotSupported(f"{name} is not offered for {declaration.type}", expression=name)
     texts = split(value, ",")
     if not all(texts):
         raise BadRequest(f"{name}: one of the values separated by commas is empty", expression=name)
@@ -220,10 +322,8 @@ def _check_comparisons(name: str, reading: _Reading) -> None:
         raise TooCostly(f"a search makes at most {MOST_COMPARISONS} comparisons", expression=name)
 
 
-def _declared(name: str, modifier: str | None, declaration: Declaration) -> SearchParameter:
+def _declared(name: str, declaration: Declaration) -> SearchParameter:
     """The parameter of that name; refuses what FHIR defines but is not offered, and then what is not known."""
-    if "." in name or (modifier is not None and "." in modifier):
-        raise NotSupported(f"{name}: chained parameters are not offered", expression=name)
     if name in _NOT_OFFERED:
         raise NotSupported(f"{name} is not offered", expression=name)
     parameter = declaration.parameters.get(name)

@@ -162,6 +162,16 @@ def compile_expression(expression: e.Expression) -> Filter:
             return {"$or": [compile_expression(part) for part in parts]}
         case e.Not(part):
             return {"$nor": [compile_expression(part)]}
+        case e.Refers() | e.ReferredBy():
+            raise ValueError("references are followed first (store.links)")
+
+
+def both(first: Filter, second: Filter) -> Filter:
+    """What meets two filters; an empty second one asks nothing."""
+    if not second:
+        return first
+    clauses = [*first.get("$and", ()), second]
+    return {**{key: value for key, value in first.items() if key != "$and"}, "$and": clauses}
 
 
 def _interval(interval: e.Interval) -> Filter:
@@ -177,6 +187,9 @@ def _interval(interval: e.Interval) -> Filter:
 _SELECTIVE = frozenset(
     {"_id", "identifier", "patient", "subject", "encounter", "study", "based-on", "basedon", "entity"}
 )
+
+# Of more values than these the planner decides: it may be quicker to walk what the caller may see in order.
+_MOST_SELECTIVE = 500
 
 
 def hint_for(expression: e.Expression, order: Sequence[tuple[str, int]]) -> str | None:
@@ -215,6 +228,6 @@ def _is_selective(expression: e.Expression) -> bool:
         case e.Equals(atom):
             return atom.partition("\x1f")[0] in _SELECTIVE
         case e.Any(parts):
-            return all(_is_selective(part) for part in parts)
+            return len(parts) <= _MOST_SELECTIVE and all(_is_selective(part) for part in parts)
         case _:
             return False

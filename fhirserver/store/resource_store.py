@@ -13,17 +13,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from bson import Timestamp
 from pymongo.client_session import ClientSession
-from pymongo.collection import Collection as MongoCollection
-from pymongo.errors import DuplicateKeyError, ExecutionTimeout, OperationFailure
+from pymongo.errors import DuplicateKeyError, ExecutionTimeout
 
 from consent.condition import Everything
 from consent.engine import Permission
 from consent.facts import materialise
 from consent.request import Interaction
 from fhirserver.config import Config
-from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, NotSupported, TooCostly, Unavailable
+from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, NotSupported, TooCostly
 from fhirserver.search import expression as e
 from fhirserver.search.parse import Include, Query
 from fhirserver.search.stored import SEPARATOR
@@ -32,6 +30,7 @@ from fhirserver.store.compile import (
     NOTHING,
     Filter,
     audit_prefilter,
+    both,
     compile_expression,
     hint_for,
     permission_filter,
@@ -40,9 +39,11 @@ from fhirserver.store.database import Database, Document
 from fhirserver.store.facts import absent_facts
 from fhirserver.store.guard import Guard
 from fhirserver.store.indexes import BY_PATIENT, BY_UPDATE
+from fhirserver.store.links import Links
 from fhirserver.store.patient_access import PatientState
 from fhirserver.store.rows import Row, row_of
 from fhirserver.store.security_context import is_permitted
+from fhirserver.store.snapshots import Snapshot, read_concern, select_at
 from fhirserver.store.unit import Unit
 from resources import SUPPORTED
 from resources.declaration import local_reference
@@ -62,26 +63,27 @@ _GATHERING_TIME = 5_000
 MOST_ESTIMATED = 10_000
 """Where an estimate of the total stops counting: beyond it, the number says that there are at least as many."""
 
-# Server answers for a snapshot that has been let go: SnapshotTooOld, SnapshotUnavailable.
-_SNAPSHOT_GONE = {239, 246}
-
 
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where the next page begins: the state of the data, and the sort keys of the last row given."""
 
-    snapshot: tuple[int, int]
+    snapshot: Snapshot
     after: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Permitted rows in order, the included ones, the count of all where it is known, and where to go on."""
+    """Permitted rows in order, the included ones, the count of all where it is known, and where to go on.
+
+    `labels` are those that say who may see the resources by which a chain or `_has` found the rows.
+    """
 
     rows: list[Row]
     included: list[Row]
     total: int | None
     next: Position | None
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,32 +204,50 @@ class ResourceStore:
         """
         if query.type == "Binary":
             raise NotSupported("A Binary is found by the resource that refers to it, not by a search.")
+        links = self._links(position)
+        expression = links.resolved(query.expression)
         visible = self._visible("search", query.type)
-        asked = _asked(query)
-        order = _order(query.sort)
+        asked = _asked(query.type, expression)
+        labels = tuple(links.labels)
         if query.count == 0:
-            return Page([], [], self._count(query.type, _both(visible, asked), None), None)
-        rows, snapshot, has_more = self._fetch(query, visible, asked, order, position)
+            return Page([], [], self._count(query.type, both(visible, asked), links.snapshot), None, labels)
+        order = _order(query.sort)
+        plan = _Plan(query, both(visible, asked), order, hint_for(expression, order))
+        rows, snapshot, has_more = self._fetch(plan, links.snapshot, position)
         total = None
         if position is None and query.total != "none":  # a later page would count rows that are refused by now
             if not has_more:
                 total = len(rows)
             elif query.total is not None:
                 most = MOST_ESTIMATED if query.total == "estimate" else None
-                total = self._count(query.type, _both(visible, asked), snapshot, most)
+                total = self._count(query.type, plan.wanted, snapshot, most)
         following = Position(snapshot, _keys(rows[-1], order)) if has_more else None
         included = self._included(query.includes, rows) if query.includes else []
-        return Page([row_of(row) for row in rows], included, total, following)
+        return Page([row_of(row) for row in rows], included, total, following, labels)
 
     def count(self, query: Query) -> int:
         """How many permitted rows match."""
-        return self._count(query.type, _both(self._visible("search", query.type), _asked(query)))
+        links = self._links()
+        asked = _asked(query.type, links.resolved(query.expression))
+        return self._count(query.type, both(self._visible("search", query.type), asked), links.snapshot)
+
+    def _links(self, position: Position | None = None, session: ClientSession | None = None) -> Links:
+        """What follows the references of a search, for its first page, a later one, or within a transaction."""
+        return Links(
+            self._database,
+            lambda types: self._visible_of("search", types),
+            self._config.linked_max,
+            snapshot=None if position is None else position.snapshot,
+            session=session,
+            is_later_page=position is not None,
+        )
 
     def find(
         self, type_: str, expression: e.Expression, *, limit: int, interaction: Interaction = "search"
     ) -> list[Row]:
         """Permitted rows for the server's own use, whole (facts and DICOM attributes included)."""
-        wanted = _both(self._visible(interaction, type_), compile_expression(expression))
+        resolved = self._links().resolved(expression)
+        wanted = both(self._visible(interaction, type_), compile_expression(resolved))
         found, _ = self._database.select(self._database.collection_of(type_), wanted, _FIELDS, limit)
         return [row_of(document) for document in found]
 
@@ -236,7 +256,7 @@ class ResourceStore:
 
         Their bytes are not read.
         """
-        wanted = _both(self._visible("search", "ImagingStudy"), _dicom_filter(filters))
+        wanted = both(self._visible("search", "ImagingStudy"), _dicom_filter(filters))
         order = {"so.started.z": -1, "_id": 1}
         found, _ = self._database.select(self._database.resources, wanted, _BODILESS, limit, sort=order, skip=offset)
         return [row_of(document) for document in found]
@@ -251,21 +271,24 @@ class ResourceStore:
         return {"t": type_, "aud": {"$in": names}, "$and": [permission_filter(permission)]}
 
     def _fetch(
-        self, query: Query, visible: Filter, asked: Filter, order: list[tuple[str, int]], position: Position | None
-    ) -> tuple[list[Document], tuple[int, int], bool]:
+        self, plan: _Plan, snapshot: Snapshot | None, position: Position | None
+    ) -> tuple[list[Document], Snapshot, bool]:
         """A page of rows, the snapshot they are from, and whether there are more."""
+        query, order = plan.query, plan.order
         fields = {**_ROW_FIELDS, **{path: 1 for path, _ in order}}
         if query.includes:
             fields["tk"] = 1
+        # The trail has no index by update: an event is never updated.
+        is_hinted = plan.hint is not None and (query.type != "AuditEvent" or plan.hint != BY_UPDATE)
+        options: Document = {"sort": dict(order), **({"hint": plan.hint} if is_hinted else {})}
+        collection = self._database.collection_of(query.type)
         rows: list[Document] = []
-        snapshot = None if position is None else position.snapshot
         after = None if position is None else position.after
         while True:
-            wanted = _both(visible, asked)
-            if after is not None:
-                wanted = _both(wanted, _beyond(order, after))
-            found, snapshot = self._snapshot_find(query, wanted, fields, order, query.count + 1 - len(rows), snapshot)
-            is_last = len(found) < query.count + 1 - len(rows)
+            wanted = plan.wanted if after is None else both(plan.wanted, _beyond(order, after))
+            missing = query.count + 1 - len(rows)
+            found, snapshot = select_at(self._database, collection, wanted, fields, missing, snapshot, **options)
+            is_last = len(found) < missing
             if position is not None:
                 after = _keys(found[-1], order) if found else after
                 found = self._still_permitted(query.type, found)
@@ -273,69 +296,22 @@ class ResourceStore:
             if is_last or len(rows) > query.count:
                 return rows[: query.count], snapshot, len(rows) > query.count
 
-    def _snapshot_find(
-        self,
-        query: Query,
-        wanted: Filter,
-        fields: Mapping[str, int],
-        order: list[tuple[str, int]],
-        limit: int,
-        snapshot: tuple[int, int] | None,
-    ) -> tuple[list[Document], tuple[int, int]]:
-        options: Document = {}
-        hint = hint_for(query.expression, order)
-        # The trail has no index by update: an event is never updated.
-        if hint is not None and (query.type != "AuditEvent" or hint != BY_UPDATE):
-            options["hint"] = hint
-        collection = self._database.collection_of(query.type)
-        return self._select_at(snapshot, collection, wanted, fields, limit, sort=dict(order), **options)
-
-    def _select_at(
-        self,
-        snapshot: tuple[int, int] | None,
-        collection: MongoCollection[Document],
-        wanted: Filter,
-        fields: Mapping[str, int],
-        limit: int,
-        **options: Any,
-    ) -> tuple[list[Document], tuple[int, int]]:
-        """Rows of a state of the data, the present one where none is named, and which state it is."""
-        concern: Document = {"level": "snapshot"}
-        if snapshot is not None:
-            concern["atClusterTime"] = Timestamp(*snapshot)
-        try:
-            found, at = self._database.select(collection, wanted, fields, limit, readConcern=concern, **options)
-        except OperationFailure as error:
-            if error.code in _SNAPSHOT_GONE and snapshot is not None:
-                raise Gone(
-                    "This page link has outlived the state of the data that it refers to.", code="expired"
-                ) from error
-            raise
-        if at is None:
-            raise Unavailable("The database did not say which state of the data this is.")
-        return found, (at.time, at.inc)
-
     def _still_permitted(self, type_: str, rows: list[Document]) -> list[Document]:
         """Those of an older state that exist and are permitted now: a link carries no authority."""
         if not rows:
             return rows
-        wanted = _both(self._visible("search", type_), {"_id": {"$in": [row["_id"] for row in rows]}})
+        wanted = both(self._visible("search", type_), {"_id": {"$in": [row["_id"] for row in rows]}})
         present = {row["_id"] for row in self._database.collection_of(type_).find(wanted, {"_id": 1}).to_list()}
         return [row for row in rows if row["_id"] in present]
 
-    def _count(
-        self, type_: str, wanted: Filter, snapshot: tuple[int, int] | None = None, most: int | None = None
-    ) -> int:
+    def _count(self, type_: str, wanted: Filter, snapshot: Snapshot | None = None, most: int | None = None) -> int:
         """How many rows match; counting stops at `most`."""
-        concern: Document = {"level": "snapshot"}
-        if snapshot is not None:
-            concern["atClusterTime"] = Timestamp(*snapshot)
         answer = self._database.command(
             "aggregate",
             self._database.collection_of(type_).name,
             pipeline=[{"$match": wanted}, *([{"$limit": most}] if most else []), {"$count": "n"}],
             cursor={},
-            readConcern=concern,
+            readConcern=read_concern(snapshot),
         )
         batch = answer["cursor"]["firstBatch"]
         return batch[0]["n"] if batch else 0
@@ -351,7 +327,7 @@ class ResourceStore:
         carried = {"$or": [{"tk": {"$elemMatch": _beginning(f"{name}{SEPARATOR}")}} for name in _LABELS]}
         for name, wanted in self._visible_of("search", types).items():
             pipeline: list[Document] = [
-                {"$match": _both(wanted, carried)},
+                {"$match": both(wanted, carried)},
                 {"$unwind": "$tk"},
                 {"$match": {"$or": [{"tk": _beginning(f"{name}{SEPARATOR}")} for name in _LABELS]}},
                 {"$group": {"_id": "$tk"}},
@@ -380,15 +356,22 @@ class ResourceStore:
         snapshot = None if position is None else position.snapshot
         after = "" if position is None else position.after[0]
         while True:
-            wanted = _both(_both(visible, asked), {"_id": {"$gt": after, "$ne": record.without}})
+            wanted = both(both(visible, asked), {"_id": {"$gt": after, "$ne": record.without}})
             missing = count + 1 - len(rows)
-            found, snapshot = self._select_at(
-                snapshot, self._database.resources, wanted, _ROW_FIELDS, missing, sort={"_id": 1}, hint=BY_PATIENT
+            found, snapshot = select_at(
+                self._database,
+                self._database.resources,
+                wanted,
+                _ROW_FIELDS,
+                missing,
+                snapshot,
+                sort={"_id": 1},
+                hint=BY_PATIENT,
             )
             is_last = len(found) < missing
             if position is not None and found:
                 after = found[-1]["_id"]
-                present = _both(visible, {"_id": {"$in": [row["_id"] for row in found]}})
+                present = both(visible, {"_id": {"$in": [row["_id"] for row in found]}})
                 kept = {row["_id"] for row in self._database.resources.find(present, {"_id": 1}).to_list()}
                 found = [row for row in found if row["_id"] in kept]
             rows += found
@@ -419,7 +402,7 @@ class ResourceStore:
         others = {"$elemMatch": {"patient": {"$nin": sorted(owners)}}}
         asked: Filter = {"_id": {"$in": sorted(wanted)}, "facts.subjects": {"$not": others}}
         limit = self._config.include_max
-        found = self._database.resources.find(_both(visible, asked), _ROW_FIELDS).limit(limit + 1).to_list()
+        found = self._database.resources.find(both(visible, asked), _ROW_FIELDS).limit(limit + 1).to_list()
         if len(found) > limit:
             raise TooCostly(f"More than {limit} resources would be included; ask for fewer entries with _count.")
         return [row_of(row) for row in sorted(found, key=lambda row: row["_id"])]
@@ -495,7 +478,7 @@ class ResourceStore:
             if noted is not None:
                 del noted[before:]
             contents.take_back()
-            unit = Unit(self._database, self._access, session, contents, self._config, self._policy, self._match)
+            unit = Unit(self._database, self._access, session, contents, self._config, self._policy, self)
             result = work(unit)
             unit.flush(directory)
             return result, unit
@@ -514,8 +497,14 @@ class ResourceStore:
             self._database.sealer.seal(unit.events)
         return result
 
-    def _match(self, query: Query, session: ClientSession) -> list[Row]:
-        wanted = _both(self._visible("search", query.type), _asked(query))
+    def followed(self, expression: e.Expression, session: ClientSession) -> e.Expression:
+        """The expression with equalities in the place of the references it follows, as the transaction sees them."""
+        return self._links(session=session).resolved(expression)
+
+    def matching(self, query: Query, session: ClientSession) -> list[Row]:
+        """At most two permitted rows that match, as the transaction of the session sees them."""
+        expression = self.followed(query.expression, session)
+        wanted = both(self._visible("search", query.type), _asked(query.type, expression))
         found = self._database.collection_of(query.type).find(wanted, _FIELDS, session=session).limit(2)
         return [self._row(document) for document in found.to_list()]
 
@@ -542,16 +531,19 @@ def _of_record(record: Record) -> Filter:
     return {"$and": clauses}
 
 
-def _asked(query: Query) -> Filter:
-    wanted = compile_expression(query.expression)
-    return _both(audit_prefilter(query.expression), wanted) if query.type == "AuditEvent" else wanted
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a search is asked of the database: the whole filter, the order, and the index, where we know which."""
+
+    query: Query
+    wanted: Filter
+    order: list[tuple[str, int]]
+    hint: str | None
 
 
-def _both(first: Filter, second: Filter) -> Filter:
-    if not second:
-        return first
-    clauses = [*first.get("$and", ()), second]
-    return {**{key: value for key, value in first.items() if key != "$and"}, "$and": clauses}
+def _asked(type_: str, expression: e.Expression) -> Filter:
+    wanted = compile_expression(expression)
+    return both(audit_prefilter(expression), wanted) if type_ == "AuditEvent" else wanted
 
 
 def _beginning(prefix: str) -> Filter:

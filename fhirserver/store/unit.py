@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from pymongo.client_session import ClientSession
@@ -25,6 +25,7 @@ from consent.request import Interaction
 from fhirserver.config import Config
 from fhirserver.errors import Conflict, Forbidden, MethodNotAllowed, NotFound, PreconditionFailed, Unprocessable
 from fhirserver.search import values
+from fhirserver.search.expression import Expression
 from fhirserver.search.parse import Query
 from fhirserver.store import actors
 from fhirserver.store.audit_log import stored
@@ -49,6 +50,16 @@ def fhir_instant(instant: datetime) -> str:
     return instant.strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
 
 
+class Search(Protocol):
+    """What a unit asks of the store that made it: searches within its transaction, for its access."""
+
+    def matching(self, query: Query, session: ClientSession) -> list[Row]:
+        """At most two permitted rows that match."""
+
+    def followed(self, expression: Expression, session: ClientSession) -> Expression:
+        """The expression without references to follow."""
+
+
 @dataclass(slots=True)
 class _Pending:
     """A version that this unit will write: the document, and the resources before and after."""
@@ -70,7 +81,7 @@ class Unit:
         contents: Contents,
         config: Config,
         policy: Policy,
-        search: Callable[[Query, ClientSession], list[Row]],
+        search: Search,
     ) -> None:
         """Nothing is read or written yet; `search` is the guarded search of the store, for conditional criteria."""
         self._database = database
@@ -109,7 +120,11 @@ class Unit:
             upsert=True,
             session=self._session,
         )
-        return self._search(query, self._session)
+        return self._search.matching(query, self._session)
+
+    def followed(self, query: Query) -> Expression:
+        """The criteria with equalities in the place of the references they follow, as this transaction sees them."""
+        return self._search.followed(query.expression, self._session)
 
     def create(
         self,

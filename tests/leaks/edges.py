@@ -181,6 +181,16 @@ def _searches() -> Iterator[Edge]:
          lambda one: {"_id": one.key, "_revinclude": "ImagingStudy:patient"}),
         ("of observations with their reports", "Observation",
          lambda one: {"_id": one.key, "_revinclude": "DiagnosticReport:result"}),
+        ("by name of its patient", "ImagingStudy", lambda one: {"patient.family:exact": f"Family-{one.key}"}),
+        ("by identifier of its patient", "DiagnosticReport",
+         lambda one: {"subject:Patient.identifier": f"urn:oid:{HOME.oid}|{one.key}", "_total": "accurate"}),
+        ("by code of what its patient has", "ImagingStudy",
+         lambda one: {"patient._has:Observation:patient:code": f"urn:leaks:code|{one.key}", "_sort": "started"}),
+        ("by what refers to it", "Patient", lambda one: {"_has:ImagingStudy:patient:_id": one.id("ImagingStudy")}),
+        ("by what refers to what refers to it", "Patient",
+         lambda one: {"_has:DiagnosticReport:patient:result.code": f"urn:leaks:code|{one.key}"}),
+        ("by its reports, counted", "Observation",
+         lambda one: {"_has:DiagnosticReport:result:identifier": f"urn:leaks|{one.key}", "_summary": "count"}),
     )  # fmt: skip
     for name, type_, pairs in asked:
         about = _told_of(type_, name)
