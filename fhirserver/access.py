@@ -6,9 +6,10 @@ that the audit can say what was decided and why. Nothing is decided anywhere els
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any, Literal
 
 from consent import engine
@@ -23,6 +24,9 @@ from fhirserver.errors import Forbidden
 from fhirserver.store.database import Database
 from fhirserver.store.resource_store import ResourceStore
 from fhirserver.store.rows import Row
+
+_PROMPT = 1.0
+"""Seconds for which the instant of a request is that of what it writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,15 @@ class Access:
     client_address: str | None = None
     policy: Policy = DEFAULT
     decisions: list[Noted] = field(default_factory=list)
+    began: float = field(default_factory=monotonic)
+
+    def instant(self) -> datetime:
+        """The instant of a version that is written now: that of the request, or later where it took its time.
+
+        A body that came slowly must not be written with an instant of long ago (`store.in_flight`).
+        """
+        taken = monotonic() - self.began
+        return self.now if taken < _PROMPT else self.now + timedelta(milliseconds=int(taken * 1_000))
 
     def request(self, interaction: Interaction) -> Request:
         """The request as the rules see it."""
@@ -79,6 +92,17 @@ class Access:
     def admits(self, interaction: Interaction, type_: str) -> bool:
         """Whether the token covers this, where a refusal only leaves something out: it is not noted."""
         return engine.admit(self.actor, self.request(interaction), type_, policy=self.policy) is None
+
+    def admit_any(self, interaction: Interaction, types: Sequence[str]) -> None:
+        """Raise Forbidden where the token refuses every one of the types; the refusal is noted once."""
+        refusal = None
+        for type_ in types:
+            refusal = engine.admit(self.actor, self.request(interaction), type_, policy=self.policy)
+            if refusal is None:
+                return
+        if refusal is not None:
+            self.note(interaction, "Resource", None, (), refusal)
+        raise Forbidden("The access token does not cover this request.")
 
     def permission(self, interaction: Interaction, type_: str) -> Permission:
         """What of this type the actor may see now: a Condition over facts, and the audience it implies."""
@@ -138,6 +162,9 @@ class SystemAccess(Access):
     def admits(self, interaction: Interaction, type_: str) -> bool:  # noqa: ARG002 - the same for all
         """Everything."""
         return True
+
+    def admit_any(self, interaction: Interaction, types: Sequence[str]) -> None:
+        """Nothing to refuse."""
 
     def permission(self, interaction: Interaction, type_: str) -> Permission:  # noqa: ARG002 - the same for all
         """Everything, written out."""

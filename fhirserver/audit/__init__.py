@@ -13,7 +13,13 @@ from fhirserver.audit.decisions import consent_events, refusal_events
 from fhirserver.audit.dicom import dicom_events
 from fhirserver.audit.event import Event
 from fhirserver.audit.hidden import by_labels, labels_of, labels_of_any
-from fhirserver.audit.interactions import operation_events, read_events, search_events, write_events
+from fhirserver.audit.interactions import (
+    history_events,
+    operation_events,
+    read_events,
+    search_events,
+    write_events,
+)
 from fhirserver.audit.security import operator_events, token_events
 from fhirserver.audit.trail import flush, seal, use
 
@@ -24,6 +30,7 @@ __all__ = [
     "consent_events",
     "dicom_events",
     "flush",
+    "history_events",
     "labels_of",
     "labels_of_any",
     "operation_events",

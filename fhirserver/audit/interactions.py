@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from consent.decision import Decision
-from fhirserver.access import Access
+from fhirserver.access import Access, visibility
 from fhirserver.audit import codes, parts
 from fhirserver.audit.caller import Caller, Moment
 from fhirserver.audit.decisions import consent_events
@@ -31,9 +31,7 @@ _REST = frozen(codes.REST)
 _PROFILES: Final[Mapping[str, str]] = {
     "read": "Read",
     "vread": "Read",
-    "history": "Query",
     "search": "Query",
-    "operation": "Query",
     "create": "Create",
     "update": "Update",
     "delete": "Delete",
@@ -43,6 +41,8 @@ _INTERACTIONS: Final[Mapping[str, tuple[str, parts.Action, parts.Role]]] = {
     "read": ("read", "R", "read"),
     "vread": ("vread", "R", "read"),
     "history": ("history-instance", "R", "read"),
+    "history-type": ("history-type", "E", "query"),
+    "history-system": ("history-system", "E", "query"),
     "search": ("search-type", "E", "query"),
     "operation": ("operation", "E", "query"),
     "create": ("create", "C", "create"),
@@ -82,37 +82,45 @@ def search_events(
     whom they are hidden, the search is told as if it had not found them. `labels` are those of the resources by which a
     chain or `_has` found the rows, and count for all of these: that they were found tells of them.
     """
-    return _query_events(access, "search", type_, type_, query_string, rows, labels)
+    return _query_events(access, "search", type_, query_string, _disclosed(type_, query_string, rows, labels))
 
 
 def operation_events(
     access: Access, type_: str, address: str, rows: Iterable[Row], query_string: str = ""
 ) -> list[Event]:
     """An operation at `address` was answered with `rows`, told as a search is; `type_` is empty for the system."""
-    return _query_events(access, "operation", type_, address, query_string, rows)
+    return _query_events(access, "operation", address, query_string, _disclosed(type_, query_string, rows))
 
 
-def _query_events(
-    access: Access,
-    interaction: str,
-    type_: str,
-    address: str,
-    query_string: str,
-    rows: Iterable[Row],
-    labels: Labels = (),
-) -> list[Event]:
+def _disclosed(type_: str, query_string: str, rows: Iterable[Row], labels: Labels = ()) -> Counter[tuple[str, Labels]]:
     named = _named_patients(type_, query_string)
     counts: Counter[tuple[str, Labels]] = Counter({(patient, ()): 0 for patient in named})
     for (patient, own), count in disclosed(type_, rows).items():
         counts[patient, tuple(dict.fromkeys((*own, *labels)))] += count
+    return counts
+
+
+def history_events(access: Access, path: str, query_string: str, rows: Iterable[Row]) -> list[Event]:
+    """The history of a type or of the system, at `path`, was answered with `rows`: told as a search is.
+
+    BALP has no pattern for a history. Each patient is told how many versions of their own the answer held.
+    """
+    interaction = "history-system" if path == "_history" else "history-type"
+    counts = Counter((patient, visibility(row.facts)) for row in rows for patient in row.patients)
+    return _query_events(access, interaction, path, query_string, counts)
+
+
+def _query_events(
+    access: Access, interaction: str, path: str, query_string: str, counts: Counter[tuple[str, Labels]]
+) -> list[Event]:
     concerned: Sequence[tuple[str | None, Labels]] = tuple(counts) or ((None, ()),)
     names = sorted({name for name, _ in parse_qsl(query_string, keep_blank_values=True)})
-    cleaned = f"{address}?{'&'.join(names)}"
-    whole = parts.query(f"{address}?{query_string}", cleaned)
+    cleaned = f"{path}?{'&'.join(names)}"
+    whole = parts.query(f"{path}?{query_string}", cleaned)
     is_shared = len({patient for patient, _ in concerned}) > 1
     asked = parts.query(cleaned, cleaned) if is_shared else whole
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
-    extra = (frozen(codes.AUDIT_LOG_USED),) if type_ == "AuditEvent" else ()
+    extra = (frozen(codes.AUDIT_LOG_USED),) if path == "AuditEvent" else ()
     request = parts.request(access.request_id)
     return [
         event(
@@ -152,7 +160,7 @@ def _events(access: Access, interaction: str, row: Row, data: Part) -> list[Even
 def _shape(interaction: str, *, is_about_patient: bool, extra: tuple[tuple[str, str, str], ...]) -> Shape:
     code, action, _ = _INTERACTIONS[interaction]
     profiles: tuple[str, ...] = (codes.OAUTH_MINIMAL,)
-    if interaction not in {"history", "operation"}:  # BALP has no pattern for these.
+    if interaction in _PROFILES:  # BALP has no pattern for histories and operations.
         profiles = (codes.profile(f"{'Patient' * is_about_patient}{_PROFILES[interaction]}"), *profiles)
     return Shape(_REST, action, (frozen(codes.interaction(code)), *extra), profiles=profiles)
 

@@ -17,7 +17,7 @@ from fhirserver.interactions.context import Context, query_pairs
 from fhirserver.interactions.create import create
 from fhirserver.interactions.delete import delete
 from fhirserver.interactions.entries import Entry, RefusedEntry, at_entry
-from fhirserver.interactions.history import History, history
+from fhirserver.interactions.history import History, history, history_system, history_type
 from fhirserver.interactions.preconditions import is_not_modified, parse_versions
 from fhirserver.interactions.read import read
 from fhirserver.interactions.search_type import Searchset, search_type
@@ -69,7 +69,7 @@ def _perform(context: Context, entry: Entry, handling: Handling) -> Answer:
         case "vread":
             return Answer(200, row=vread(context, type_, id_, entry.target.version_id or ""))
         case "history":
-            return Answer(200, page=history(context, type_, id_, query_pairs(entry.target.query)))
+            return Answer(200, page=_history(context, entry))
         case "search":
             return Answer(200, page=search_type(context, type_, query_pairs(entry.target.query), handling=handling))
         case "create":
@@ -104,6 +104,13 @@ def _operated(context: Context, entry: Entry) -> Answer:
             return Answer(200, page=page)
         case made:
             return Answer(made.status, made=made.body)
+
+
+def _history(context: Context, entry: Entry) -> History:
+    target, pairs = entry.target, query_pairs(entry.target.query)
+    if target.id is not None:
+        return history(context, target.type, target.id, pairs)
+    return history_type(context, target.type, pairs) if target.type else history_system(context, pairs)
 
 
 def read_answer(entry: Entry, row: Row) -> Answer:

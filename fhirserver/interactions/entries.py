@@ -58,9 +58,9 @@ class _Bundle(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a relative address names: a type, one resource, its history, one version, a search, or an operation.
+    """What a relative address names: a type, one resource, one version, a search, a history, or an operation.
 
-    The type is empty for an operation of the system.
+    The type is empty for an operation and for the history of the system.
     """
 
     type: str
@@ -177,6 +177,8 @@ def parse_target(url: str, base: str) -> Target:
     path, _, query = relative.partition("?")
     segments = path.split("/")
     match segments:
+        case ["_history"]:
+            return Target("", is_history=True, query=query)
         case [name] if name.startswith("$"):
             return Target("", query=query, operation=name[1:])
         case [type_, name] if name.startswith("$"):
@@ -186,7 +188,7 @@ def parse_target(url: str, base: str) -> Target:
         case [type_]:
             target = Target(type_, query=query)
         case [type_, "_history"]:
-            raise NotSupported("History of a type is not offered.", expression="request.url")
+            target = Target(type_, is_history=True, query=query)
         case [type_, id_]:
             target = Target(type_, id_, query=query)
         case [type_, id_, "_history"]:
@@ -220,6 +222,8 @@ def _interaction(method: str, target: Target) -> Interaction:
             interaction = "history"
         case "GET":
             interaction = "read" if is_instance else "search"
+        case _ if target.is_history:
+            raise NotSupported(f"{method} is not offered for a history.", expression="request.method")
         case "POST" if target.id is None:
             interaction = "create"
         case "PUT" if is_instance:

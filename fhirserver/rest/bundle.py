@@ -46,11 +46,15 @@ def searchset(found: Searchset, base: str) -> bytes:
 
 
 def history_bundle(history: History, base: str) -> bytes:
-    """The Bundle of versions, newest first; a deletion is an entry without a resource."""
-    address = f"{base}/{history.type}/{history.id}/_history"
+    """The Bundle of versions in order; a deletion is an entry without a resource.
+
+    `meta.lastUpdated` is the instant up to which the feed is complete: the next `_since` of whoever follows it.
+    """
+    address = f"{base}/{history.path}"
     links = [("self", _with_query(address, history.pairs)), *_next(address, history.next)]
     total = len(history.rows) if history.is_whole else None
-    return _bundle("history", links, [_version(row, base) for row in history.rows], total)
+    entries = [_version(row, base) for row in history.rows]
+    return _bundle("history", links, entries, total, history.complete_until)
 
 
 def operation_bundle(page: operation.Page, base: str) -> bytes:
@@ -70,8 +74,17 @@ def response_bundle(type_: str, answers: Sequence[Answer], base: str, returns: R
 # Parts of a Bundle
 
 
-def _bundle(type_: str, links: Iterable[tuple[str, str]], entries: Sequence[bytes], total: int | None) -> bytes:
-    parts = [b'{"resourceType":"Bundle","id":"', uuid.uuid4().hex.encode(), b'","type":"', type_.encode(), b'"']
+def _bundle(
+    type_: str,
+    links: Iterable[tuple[str, str]],
+    entries: Sequence[bytes],
+    total: int | None,
+    last_updated: datetime | None = None,
+) -> bytes:
+    parts = [b'{"resourceType":"Bundle","id":"', uuid.uuid4().hex.encode(), b'"']
+    if last_updated is not None:
+        parts += [b',"meta":{"lastUpdated":"', _instant(last_updated).encode(), b'"}']
+    parts += [b',"type":"', type_.encode(), b'"']
     if total is not None:
         parts += [b',"total":', str(total).encode()]
     if links := list(links):
@@ -117,7 +130,7 @@ def _outcome(ignored: Iterable[tuple[str, str]]) -> bytes:
 
 def _version(row: Row, base: str) -> bytes:
     request = {"method": row.method, "url": row.type if row.method == "POST" else row.reference}
-    status = {"POST": 201, "DELETE": 204}.get(row.method, 201 if row.version == 1 else 200)
+    status = {"POST": 201, "DELETE": 204}.get(row.method, 201 if row.is_new else 200)
     parts = [b'{"fullUrl":"', f"{base}/{row.reference}".encode(), b'"']
     if not row.deleted:
         parts += [b',"resource":', row.body]

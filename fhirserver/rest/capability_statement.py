@@ -21,6 +21,7 @@ from fhirserver.operations import OFFERED
 from fhirserver.operations.operation import Operation, Target
 from fhirserver.rest.negotiation import FORMATS
 from fhirserver.search import text
+from fhirserver.store.resource_store import WITHOUT_TYPE_HISTORY
 from resources import SUPPORTED, Declaration
 
 # When the statement last changed in kind; a constant, since the statement may not differ between two starts.
@@ -130,12 +131,17 @@ def _interactions(codes: Sequence[str], routed: Routed) -> list[dict[str, str]]:
     return [{"code": code} for code in codes if code in answered]
 
 
+def _of_type(type_: str) -> Sequence[str]:
+    """The interactions of a type: the history of all AuditEvents or Binaries is refused."""
+    return [code for code in TYPE_INTERACTIONS if code != "history-type" or type_ not in WITHOUT_TYPE_HISTORY]
+
+
 def _resource(declaration: Declaration, routed: Routed, base: str) -> dict[str, Any]:
     conditional = {method for method, address, _, _ in routed if address == "/<type>"}
     return {
         "type": declaration.type,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{declaration.type}",
-        "interaction": _interactions(TYPE_INTERACTIONS, routed),
+        "interaction": _interactions(_of_type(declaration.type), routed),
         "versioning": "versioned",
         "readHistory": True,
         # Whether a client may choose an id depends on its kind: systems and operators may.

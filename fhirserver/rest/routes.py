@@ -23,7 +23,7 @@ from fhirserver.interactions.context import Context, query_pairs
 from fhirserver.interactions.create import create
 from fhirserver.interactions.delete import delete
 from fhirserver.interactions.entries import is_id, read_bundle
-from fhirserver.interactions.history import history
+from fhirserver.interactions.history import history, history_system, history_type
 from fhirserver.interactions.read import read
 from fhirserver.interactions.search_type import search_type
 from fhirserver.interactions.transaction import transaction
@@ -54,6 +54,8 @@ ROUTED = (
     ("GET", "/<type>/<id>", "read", ("read",)),
     ("GET", "/<type>/<id>/_history/<version_id>", "vread", ("vread",)),
     ("GET", "/<type>/<id>/_history", "history", ("history-instance",)),
+    ("GET", "/<type>/_history", "history_type", ("history-type",)),
+    ("GET", "/_history", "history_system", ("history-system",)),
     ("GET", "/<type>", "search", ("search-type",)),
     ("POST", "/<type>/_search", "search_by_post", ("search-type",)),
     ("POST", "/<type>", "create", ("create",)),
@@ -130,6 +132,19 @@ class Routes:
         """List the versions of a resource (history-instance)."""
         exchange, context = self._begin(type, id)
         found = context.settle(partial(history, context, type, id, exchange.pairs))
+        return exchange.answer(history_bundle(found, self._base))
+
+    def history_type(self, type: str) -> Response:
+        """List the versions of all resources of a type (history-type)."""
+        exchange, context = self._begin(type)
+        found = context.settle(partial(history_type, context, type, exchange.pairs))
+        return exchange.answer(history_bundle(found, self._base))
+
+    def history_system(self) -> Response:
+        """List the versions of all resources (history-system)."""
+        context = self._service.context(self._authenticate())
+        exchange = Exchange.of(request, self._base)
+        found = context.settle(partial(history_system, context, exchange.pairs))
         return exchange.answer(history_bundle(found, self._base))
 
     def create(self, type: str) -> Response:
@@ -265,8 +280,8 @@ def _refusal(method: str, segments: list[str]) -> FhirError:
             return MethodNotAllowed(
                 "The base takes a batch or transaction by POST; search across types is not offered."
             )
-        case ["_history"]:
-            return MethodNotAllowed("History of the whole system is not offered.")
+        case ["_history"] | [_, "_history"]:
+            return MethodNotAllowed("A history is asked for by GET.", headers={"Allow": "GET, HEAD, OPTIONS"})
         case ["_search"]:
             return MethodNotAllowed("Search across all types is not offered.")
         case ["", *_]:
@@ -277,8 +292,6 @@ def _refusal(method: str, segments: list[str]) -> FhirError:
             return MethodNotAllowed(
                 "Conditional update, patch and delete are not offered: name the resource by its id."
             )
-        case [_, "_history"]:
-            return MethodNotAllowed("History of a type is not offered.")
         case [_, "_search"]:
             return MethodNotAllowed("Search by form is a POST.")
         case [_, id] if not is_id(id):

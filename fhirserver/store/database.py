@@ -18,6 +18,7 @@ from pymongo.collection import Collection
 
 from fhirserver.config import Config
 from fhirserver.store.generation import Generation
+from fhirserver.store.in_flight import InFlight
 from fhirserver.store.objects import Objects
 from fhirserver.store.standing import Standing
 
@@ -40,7 +41,7 @@ class Database:
     append-only; `audit_logs` the heads of the audit chains; `patient_access` who is related to a patient and what the
     patient's Consents say; `actors` what groups, roles and teams somebody is in; `identities`
     which patients carry one national identifier; `instances` DICOM instances;
-    `locks` what makes two conditional writes conflict.
+    `locks` what makes two conditional writes conflict; `writers` what each process promises of its writes.
     """
 
     def __init__(self, client: MongoClient[Document], name: str, objects: Objects) -> None:
@@ -57,6 +58,8 @@ class Database:
         self.identities = self.database["identities"]
         self.instances = self.database["instances"]
         self.locks = self.database["locks"]
+        self.writers = self.database["writers"]
+        self.in_flight = InFlight(self.writers)
         # What this process looked up of actors, kept while the generation stays (`actors.standing`).
         self.generation: Generation | None = None
         self.standings: dict[tuple[str, str | None], tuple[int, Standing]] = {}
@@ -112,6 +115,7 @@ class Database:
 
     def close(self) -> None:
         """Close the client; the Database is of no use afterwards."""
+        self.in_flight.close()
         mongoengine.disconnect(alias=mongoengine.DEFAULT_CONNECTION_NAME)
         self.client.close()
 

@@ -19,6 +19,9 @@ class Guard(Protocol):
     now: datetime
     policy: Policy
 
+    def instant(self) -> datetime:
+        """The instant of a version that is written now."""
+
     def permission(self, interaction: Interaction, type_: str) -> Permission:
         """The Condition on what the actor may see of a type."""
 

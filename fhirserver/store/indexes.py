@@ -2,7 +2,7 @@
 
 A row carries `t` (type), `aud` (who could possibly be permitted), `tk`, `rg` and `place` (search values), `so` (sort
 keys) and `lu` (last updated). Every declared search parameter lies in `tk` or `rg`, so two indexes answer them all,
-whatever the type; three more give the common sort orders to somebody who asks without naming a patient.
+whatever the type; four more give the common sort orders to somebody who asks without naming a patient.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ BY_START = "by-start"
 BY_DATE = "by-date"
 BY_PATIENT = "by-patient"
 BY_PLACE = "by-place"
+BY_CHANGE = "by-change"
+BY_RESOURCE = "by-resource"
 
 _VALUES = IndexModel([("t", ASCENDING), ("tk", ASCENDING)], name=BY_VALUE)
 _RANGES = IndexModel([("t", ASCENDING), ("rg.n", ASCENDING), ("rg.lo", ASCENDING), ("rg.hi", ASCENDING)], name=BY_RANGE)
@@ -46,6 +48,8 @@ RESOURCES = (
         partialFilterExpression={"t": "ImagingStudy"},
     ),
     _audience(BY_DATE, "so.date.z"),
+    # Of all types at once: what a search across types, and the history of the system, go by.
+    IndexModel([("aud", ASCENDING), ("lu", DESCENDING), ("_id", ASCENDING)], name=BY_CHANGE),
     # By id within a patient: the record is paged in this order.
     IndexModel([("facts.subjects.patient", ASCENDING), ("_id", ASCENDING)], name=BY_PATIENT),
     IndexModel([("place", GEOSPHERE)], name=BY_PLACE, partialFilterExpression={"t": "Location"}),
@@ -57,9 +61,14 @@ AUDIT = (
     _audience(BY_DATE, "so.date.z"),
     IndexModel([("log", ASCENDING), ("seq", ASCENDING)], name="by-chain"),
 )
-HISTORY = (IndexModel([("r", ASCENDING), ("v", DESCENDING)], name="by-resource"),)
+HISTORY = (
+    IndexModel([("r", ASCENDING), ("lu", DESCENDING)], name=BY_RESOURCE),
+    IndexModel([("facts.type", ASCENDING), ("lu", DESCENDING), ("r", ASCENDING)], name=BY_CHANGE),
+)
 # A lock matters while its transaction runs, which MongoDB ends after a minute.
 LOCKS = (IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=3_600),)
+# What a process promised that died is of no interest after a few minutes.
+WRITERS = (IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=3_600),)
 INSTANCES = (IndexModel([("study", ASCENDING), ("series", ASCENDING), ("number", ASCENDING)], name="by-study"),)
 
 
@@ -85,6 +94,7 @@ def create_indexes(database: Database) -> None:
         (database.history, HISTORY),
         (database.instances, INSTANCES),
         (database.locks, LOCKS),
+        (database.writers, WRITERS),
     ):
         if collection.name in present:
             _drop_changed(collection, models)

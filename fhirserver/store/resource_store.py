@@ -18,7 +18,6 @@ from pymongo.errors import DuplicateKeyError, ExecutionTimeout
 
 from consent.condition import Everything
 from consent.engine import Permission
-from consent.facts import materialise
 from consent.request import Interaction
 from fhirserver.config import Config
 from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, NotSupported, TooCostly
@@ -40,11 +39,11 @@ from fhirserver.store.facts import absent_facts
 from fhirserver.store.guard import Guard
 from fhirserver.store.indexes import BY_PATIENT, BY_UPDATE
 from fhirserver.store.links import Links
-from fhirserver.store.patient_access import PatientState
 from fhirserver.store.rows import Row, row_of
 from fhirserver.store.security_context import is_permitted
 from fhirserver.store.snapshots import Snapshot, read_concern, select_at
 from fhirserver.store.unit import Unit
+from fhirserver.store.versions import Span, VersionReader, Versions
 from resources import SUPPORTED
 from resources.declaration import local_reference
 from resources.validation import parse
@@ -62,6 +61,8 @@ _MOST_LABELS = 10_000
 _GATHERING_TIME = 5_000
 MOST_ESTIMATED = 10_000
 """Where an estimate of the total stops counting: beyond it, the number says that there are at least as many."""
+WITHOUT_TYPE_HISTORY = frozenset({"AuditEvent", "Binary"})
+"""Types of which each resource has its history, and the type has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,43 +158,30 @@ class ResourceStore:
         document = current
         if current["v"] != version:
             past = self._database.history.find_one({"_id": f"{reference}/_history/{version}"})
-            if past is None or not self._permits_past("vread", type_, past):
+            if past is None or not VersionReader(self._database, self._access).permits("vread", past):
                 raise NotFound(f"{reference} has no version {version}.")
             document = past
         if document.get("del"):
             raise Gone(f"{reference} was deleted in version {version}.")
         return self._row(document)
 
-    def history(
-        self, type_: str, id_: str, *, count: int, before: int | None = None, since: datetime | None = None
-    ) -> tuple[list[Row], int | None]:
-        """Versions that may be disclosed, newest first, and the version to go on `before` where there are more."""
-        reference = f"{type_}/{id_}"
-        current = self._permitted("history", type_, id_)
-        asked: Filter = {"r": reference}
-        if before is not None:
-            asked["v"] = {"$lt": before}
-        if since is not None:
-            asked["lu"] = {"$gte": since}
-        rows = []
-        if (before is None or current["v"] < before) and (since is None or current["lu"] >= since):
-            rows.append(self._row(current))
-        for past in self._database.history.find(asked).sort([("v", -1)]):
-            if len(rows) > count:
-                break
-            if self._permits_past("history", type_, past):
-                rows.append(self._row(past))
-        more = rows[count - 1].version if len(rows) > count else None
-        return rows[:count], more
+    def history(self, type_: str, id_: str, span: Span) -> Versions:
+        """Versions of one resource that may be disclosed. Raises NotFound where it is absent or refused."""
+        current = self._permitted("history", type_, id_, _BODILESS)
+        return VersionReader(self._database, self._access).of_resource(current, span)
 
-    def _permits_past(self, interaction: Interaction, type_: str, past: Document) -> bool:
-        """Whether the version's own facts permit, with the relations and Consents of now."""
-        facts = past["facts"]
-        patients = [subject["patient"] for subject in facts["subjects"]]
-        states = {one["_id"]: one for one in self._database.patient_access.find({"_id": {"$in": patients}})}
-        accesses = [PatientState.of(patient, states.get(patient, {})).access() for patient in patients]
-        completed = materialise(facts, accesses, self._policy)
-        return self._access.permission(interaction, type_).holds(completed)
+    def history_of(self, types: Collection[str], span: Span) -> Versions:
+        """Versions of all resources of these types that may be disclosed; of a type without a permission, none.
+
+        Raises NotSupported for AuditEvent, which never changes, and Binary, which is decided with what it hangs on.
+        """
+        if unfit := WITHOUT_TYPE_HISTORY.intersection(types):
+            raise NotSupported(f"The history of all resources is not offered for {', '.join(sorted(unfit))}.")
+        return VersionReader(self._database, self._access).of_types(types, span)
+
+    def complete_until(self) -> datetime:
+        """An instant up to which what is read from now on has every version; what is under way may come after it."""
+        return self._database.in_flight.complete_until()
 
     # Searching
 
@@ -481,9 +469,11 @@ class ResourceStore:
             unit = Unit(self._database, self._access, session, contents, self._config, self._policy, self)
             result = work(unit)
             unit.flush(directory)
+            self._database.in_flight.require_promise()
             return result, unit
 
         with (
+            self._database.in_flight.writing(self._access.instant()),
             Contents(self._database.objects) as contents,
             ExitStack() as directory,
             self._database.client.start_session() as session,

@@ -13,7 +13,8 @@ class Row:
     """A version at rest: its bytes are what a client receives, unparsed.
 
     `facts` is the document that the Condition was decided on; `dicom` is what DICOM ingestion keeps beside an
-    ImagingStudy. `last_updated` is in UTC with milliseconds. `method` is the verb that made the version.
+    ImagingStudy. `last_updated` is in UTC with milliseconds. `method` is the verb that made the version, and `is_new`
+    says that it made the resource: the first version, or one that came after a deletion.
     """
 
     type: str
@@ -25,6 +26,7 @@ class Row:
     deleted: bool = False
     method: str = "PUT"
     dicom: Mapping[str, Any] | None = None
+    is_new: bool = False
 
     @property
     def reference(self) -> str:
@@ -58,4 +60,5 @@ def row_of(document: Mapping[str, Any]) -> Row:
         deleted=document.get("del", False),
         method=document.get("m", "PUT"),
         dicom=document.get("dicom"),
+        is_new=document["v"] == 1 or document.get("new", False),
     )

@@ -92,6 +92,7 @@ class Unit:
         self._policy = policy
         self._search = search
         self._zone = ZoneInfo(config.zone)
+        self._instant = guard.instant()
         self._token = uuid.uuid4().hex
         self._pending: dict[str, _Pending] = {}
         self._states: dict[str, PatientState] = {}
@@ -251,6 +252,8 @@ class Unit:
             "m": method,
             "facts": facts,
         }
+        if current is not None and live is None:
+            document["new"] = True
         if (kept := dicom if dicom is not None else (live or {}).get("dicom")) is not None:
             document["dicom"] = dict(kept)
         self._index(document, resource)
@@ -404,8 +407,8 @@ class Unit:
     def _after(self, current: Document | None) -> datetime:
         """The instant of the next version: never before that of the present one."""
         if current is None:
-            return self._guard.now
-        return max(self._guard.now, current["lu"] + timedelta(milliseconds=1))
+            return self._instant
+        return max(self._instant, current["lu"] + timedelta(milliseconds=1))
 
     # What the access says
 
@@ -441,7 +444,7 @@ class Unit:
                 continue
             identity = {"_id": pending.document["_id"], "v": pending.previous["v"]}
             writes.update("resources", [update_of(identity, pending.document)])
-            writes.insert("history", [_history_of(pending.previous)])
+            writes.insert("history", [_history_of(pending.previous, pending.document["lu"])])
         writes.update("patient_access", [state.write() for state in changed])
         actor_changes = self._actor_changes()
         if actor_changes and self._database.generation is not None:
@@ -492,8 +495,12 @@ def _check_preconditions(current: Document, if_match: Sequence[int] | None, *, i
         raise PreconditionFailed(f"{current['_id']} exists already.")
 
 
-def _history_of(document: Document) -> Document:
-    """An earlier version keeps its bytes and its own facts; relations are those of the day it is asked for."""
-    kept: Document = {key: document[key] for key in ("v", "lu", "b", "content", "m", "del") if key in document}
+def _history_of(document: Document, until: datetime) -> Document:
+    """An earlier version keeps its bytes and its own facts; relations are those of the day it is asked for.
+
+    It was the current one `until` the instant of the next.
+    """
+    kept: Document = {key: document[key] for key in ("v", "lu", "b", "content", "m", "new", "del") if key in document}
     facts = {**document["facts"], "subjects": [{"patient": one["patient"]} for one in document["facts"]["subjects"]]}
-    return {"_id": f"{document['_id']}/_history/{document['v']}", "r": document["_id"], **kept, "facts": facts}
+    identity = f"{document['_id']}/_history/{document['v']}"
+    return {"_id": identity, "r": document["_id"], **kept, "until": until, "facts": facts}

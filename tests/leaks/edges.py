@@ -69,6 +69,8 @@ INSTANCE: Final = "/fhir/<type>/<id>"
 VERSION: Final = f"{INSTANCE}/_history/<version_id>"
 HISTORY: Final = f"{INSTANCE}/_history"
 TYPE: Final = "/fhir/<type>"
+TYPE_HISTORY: Final = f"{TYPE}/_history"
+SYSTEM_HISTORY: Final = "/fhir/_history"
 SEARCH: Final = f"{TYPE}/_search"
 BASE: Final = "/fhir"
 
@@ -127,6 +129,29 @@ def _instances() -> Iterator[Edge]:
             ("ImagingStudy",),
             tells="unknown" not in name and "no number" not in name and "made-up" not in name and "never" not in name,
         )
+
+
+def _feeds() -> Iterator[Edge]:
+    """The histories of types and of all, which nobody can ask about one record: what they tell has a test of its own.
+
+    They are asked for a time to come, so that what others write meanwhile makes no difference.
+    """
+    for type_ in _LOOKED_AT_CLOSELY:
+        yield Edge(
+            f"history of all {type_}s",
+            "GET",
+            TYPE_HISTORY,
+            lambda _, type_=type_: Asked(f"/fhir/{type_}/_history?_since=2100-01-01T00:00:00Z"),
+            (type_,),
+            tells=False,
+        )
+    yield Edge(
+        "history of everything",
+        "GET",
+        SYSTEM_HISTORY,
+        lambda _: Asked("/fhir/_history?_since=2100-01-01T00:00:00Z"),
+        tells=False,
+    )
 
 
 # Searches
@@ -609,5 +634,5 @@ def _matches() -> Iterator[Edge]:
 
 
 EDGES: Final = (
-    *_instances(), *_searches(), *_batches(), *_writes(), *_operations(), *_retrievals(), *_matches(),
+    *_instances(), *_feeds(), *_searches(), *_batches(), *_writes(), *_operations(), *_retrievals(), *_matches(),
 )  # fmt: skip

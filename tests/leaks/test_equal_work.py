@@ -12,11 +12,12 @@ import pytest
 
 from fhirserver.errors import NotFound
 from fhirserver.store.resource_store import ResourceStore
+from fhirserver.store.versions import Span
 
 ASKED: dict[str, Callable[[ResourceStore, str], Any]] = {
     "read": lambda store, id_: store.read("Patient", id_),
     "vread": lambda store, id_: store.vread("Patient", id_, 1),
-    "history": lambda store, id_: store.history("Patient", id_, count=1),
+    "history": lambda store, id_: store.history("Patient", id_, Span(1)),
 }
 
 

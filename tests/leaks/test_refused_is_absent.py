@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fhirserver.demo.http import Caller
 from tests.leaks.compare import seen
 from tests.leaks.edges import EDGES, REQUEST_ID, Asked, Edge, by_parameter, parameters
 from tests.leaks.known import KNOWN
@@ -50,6 +51,38 @@ def test_no_search_parameter_finds_sorts_or_counts_what_is_refused(world: World,
     asked = [edge for each, parameter in parameters(type_) for edge in by_parameter(type_, each, parameter)]
 
     assert [told for edge in asked if (told := is_told_apart(world, edge, _BY_NAME[name]))] == []
+
+
+def named_in_feed(caller: Caller, path: str) -> set[str]:
+    """The resources of which a history of a type or of all has versions, over all of its pages; none where refused."""
+    named: set[str] = set()
+    following: str | None = f"{path}?_count=1000"
+    while following is not None:
+        answer = caller.ask("GET", f"/fhir/{following}")
+        if answer.status in {401, 403}:
+            return set()
+        bundle = answer.expect(200).json()
+        named |= {"/".join(entry["fullUrl"].rsplit("/", 2)[-2:]) for entry in bundle.get("entry", ())}
+        links = [one["url"] for one in bundle["link"] if one["relation"] == "next"]
+        following = links[0].partition("/fhir/")[2] if links else None
+    return named
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=str)
+def test_no_history_of_a_type_or_of_all_names_what_is_refused(world: World, outcome: Outcome) -> None:
+    caller, record = outcome.caller(world, outcome.here), outcome.here
+    refused = {record.reference(type_) for type_ in outcome.refused}
+
+    assert named_in_feed(caller, "_history") & refused == set()
+    for type_ in {"Patient", "ImagingStudy"} & set(outcome.refused):
+        assert named_in_feed(caller, f"{type_}/_history") & refused == set()
+
+
+def test_the_histories_of_a_type_and_of_all_name_what_may_be_seen(world: World) -> None:
+    record = _BY_NAME["no-relation"].here
+
+    assert {record.reference("Patient"), record.reference("ImagingStudy")} <= named_in_feed(world.home, "_history")
+    assert record.reference("Patient") in named_in_feed(world.home, "Patient/_history")
 
 
 @pytest.mark.parametrize("outcome", [one for one in OUTCOMES if one.is_denied], ids=str)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fhirserver.errors import BadRequest, FhirError, Issue, NotFound, NotSupported, Unprocessable
+from fhirserver.errors import BadRequest, FhirError, Issue, NotFound, Unprocessable
 from fhirserver.interactions.entries import Target, at_entry, is_id, parse_target
 
 BASE = "http://fhir.example/fhir"
@@ -18,6 +18,8 @@ BASE = "http://fhir.example/fhir"
         ("Patient?name=x&name=y", Target("Patient", query="name=x&name=y")),
         ("Patient/1/_history", Target("Patient", "1", is_history=True)),
         ("Patient/1/_history?_count=2", Target("Patient", "1", is_history=True, query="_count=2")),
+        ("Patient/_history?_count=2", Target("Patient", is_history=True, query="_count=2")),
+        ("_history", Target("", is_history=True)),
         ("Patient/1/_history/3", Target("Patient", "1", "3")),
         (f"{BASE}/Patient/1", Target("Patient", "1")),
     ],
@@ -36,7 +38,6 @@ def test_an_address_names_a_type_a_resource_a_version_or_a_search(url, target):
         ("Patient/", BadRequest),
         ("Patient/1/2/3/4", BadRequest),
         ("http://elsewhere.example/fhir/Patient/1", BadRequest),
-        ("Patient/_history", NotSupported),
     ],
 )
 def test_any_other_address_is_refused(url, error):

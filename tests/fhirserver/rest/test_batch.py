@@ -33,6 +33,21 @@ def test_entries_do_not_know_of_each_other(his, patient):
     assert outcome["issue"][0]["expression"] == ["Bundle.entry[2].resource.nosuch"]
 
 
+def test_histories_are_read_in_a_batch_as_they_are_alone(his, stranger, declared):
+    wanted = [
+        entry("GET", path) for path in ("_history?_count=1000", "Patient/_history?_count=1000", "Nosuch/_history")
+    ]
+    answers = his.post("", batch(*wanted)).json["entry"]
+    assert [one["response"]["status"][:3] for one in answers] == ["200", "200", "404"]
+    for answer in answers[:2]:
+        assert answer["resource"]["type"] == "history"
+        assert declared in str(answer["resource"])
+    for answer in stranger.post("", batch(*wanted[:2])).json["entry"]:
+        assert declared not in str(answer["resource"])
+    [refused] = his.post("", batch(entry("DELETE", "Patient/_history"))).json["entry"]
+    assert refused["response"]["status"][:3] == "400"
+
+
 def test_a_refused_entry_looks_like_an_absent_one(stranger, declared):
     refused, absent = stranger.post("", batch(entry("GET", declared), entry("GET", "Patient/absent"))).json["entry"]
     assert refused["response"]["status"] == absent["response"]["status"] == "404 Not Found"

@@ -11,6 +11,7 @@ from fhirserver.rest.capability_statement import SYSTEM_INTERACTIONS, TYPE_INTER
 from fhirserver.rest.routes import ROUTED
 from fhirserver.search import reference, string, token, uri
 from fhirserver.search.prefix import PREFIXES
+from fhirserver.store.resource_store import WITHOUT_TYPE_HISTORY
 from resources import SUPPORTED, validation
 from resources.xml import to_json
 
@@ -47,16 +48,24 @@ def test_it_lists_exactly_the_interactions_that_are_routed(statement):
     of_system = {one["code"] for one in statement["rest"][0]["interaction"]}
     for resource in statement["rest"][0]["resource"]:
         of_type = {one["code"] for one in resource["interaction"]}
-        assert of_type | of_system | {"capabilities"} == routed
+        without = {"history-type"} if resource["type"] in WITHOUT_TYPE_HISTORY else set()
+        assert of_type | of_system | {"capabilities"} == routed - without
         assert of_type <= set(TYPE_INTERACTIONS)
     assert of_system <= set(SYSTEM_INTERACTIONS)
 
 
 def test_a_new_route_is_in_it_without_a_word_elsewhere():
-    routed = [*ROUTED, ("GET", "/_history", "x", ("history-system",)), ("PUT", "/<type>", "y", ("update",))]
+    routed = [*ROUTED, ("GET", "/x", "x", ("search-system",)), ("PUT", "/<type>", "y", ("update",))]
     made = capability_statement("http://x/fhir", "http://x", routed)["rest"][0]
-    assert "history-system" in {one["code"] for one in made["interaction"]}
+    assert "search-system" in {one["code"] for one in made["interaction"]}
     assert made["resource"][0]["conditionalUpdate"] is True
+
+
+@pytest.mark.parametrize("type_", ["Patient", "Basic", "AuditEvent", "Binary"])
+def test_it_names_the_history_of_a_type_where_it_is_answered(statement, his, type_):
+    [resource] = [one for one in statement["rest"][0]["resource"] if one["type"] == type_]
+    is_named = "history-type" in [one["code"] for one in resource["interaction"]]
+    assert (his.get(f"{type_}/_history").status_code == 200) is is_named
 
 
 @pytest.mark.parametrize(

@@ -133,8 +133,11 @@ def test_a_body_cut_short_is_refused(app, his, is_terminated):
         ("PUT", "/Patient", 405),
         ("DELETE", "/Patient?identifier=1", 405),
         ("PATCH", "/Patient?identifier=1", 405),
-        ("GET", "/_history", 405),
-        ("GET", "/Patient/_history", 405),
+        ("POST", "/_history", 405),
+        ("POST", "/Patient/_history", 405),
+        ("GET", "/Binary/_history", 400),
+        ("GET", "/AuditEvent/_history", 400),
+        ("GET", "/Nosuch/_history", 404),
         ("GET", "/Patient/_search", 405),
         ("POST", "/_search", 405),
         ("GET", "", 405),
@@ -187,7 +190,7 @@ def test_options_names_the_methods(his):
 def test_a_method_that_is_not_offered_is_told_which_ones_are(his):
     assert allowed(his.request("PATCH", "/Patient/1")) == {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"}
     assert allowed(his.request("PUT", "/Patient")) == {"GET", "HEAD", "POST", "OPTIONS"}
-    assert allowed(his.get("/_history")) == {""}
+    assert allowed(his.request("POST", "/_history", b"{}")) == {"GET", "HEAD", "OPTIONS"}
 
 
 def allowed(response):

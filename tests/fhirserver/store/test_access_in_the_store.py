@@ -11,6 +11,7 @@ import pytest
 from fhirserver.errors import Forbidden, Gone, NotFound, Unprocessable
 from fhirserver.search.expression import Always
 from fhirserver.search.query import Query
+from fhirserver.store.versions import Span
 from resources.validation import check
 from tests.conftest import NOW, Region
 
@@ -237,7 +238,7 @@ def test_an_old_version_is_disclosed_if_its_own_labels_permit_too(record: Region
     assert store.vread("ImagingStudy", "labelled", 2).version == 2
     with pytest.raises(NotFound):
         store.vread("ImagingStudy", "labelled", 1)
-    assert [row.version for row in store.history("ImagingStudy", "labelled", count=10)[0]] == [2]
+    assert [row.version for row in store.history("ImagingStudy", "labelled", Span(10)).rows] == [2]
 
 
 def test_a_study_of_two_patients_needs_both(record: Region) -> None:

@@ -10,6 +10,7 @@ from fhirserver.errors import PreconditionFailed
 from fhirserver.search.expression import Equals
 from fhirserver.search.query import Query
 from fhirserver.store.unit import Unit
+from fhirserver.store.versions import Span
 from resources.validation import check
 from tests.conftest import Region
 
@@ -67,5 +68,5 @@ def test_a_deleted_resource_comes_back_as_its_next_version(region: Region) -> No
     region.put({"resourceType": "Patient", "id": "back"})
     region.store("Client/e1", organization="Organization/e1").transact(lambda unit: unit.delete("Patient", "back"))
     assert region.put({"resourceType": "Patient", "id": "back"}).version == 3
-    versions, more = region.store("Client/e1", organization="Organization/e1").history("Patient", "back", count=10)
-    assert ([row.method for row in versions], more) == (["PUT", "DELETE", "PUT"], None)
+    found = region.store("Client/e1", organization="Organization/e1").history("Patient", "back", Span(10))
+    assert ([row.method for row in found.rows], found.next) == (["PUT", "DELETE", "PUT"], None)

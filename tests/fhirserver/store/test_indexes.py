@@ -71,7 +71,7 @@ def test_an_index_that_another_release_defined_otherwise_is_made_anew(database: 
     database.history.drop_index("by-resource")
     database.history.create_index([("r", 1)], name="by-resource")
     create_indexes(database)
-    assert database.history.index_information()["by-resource"]["key"] == [("r", 1), ("v", -1)]
+    assert database.history.index_information()["by-resource"]["key"] == [("r", 1), ("lu", -1)]
 
 
 def test_indexes_that_are_there_are_left_alone(database: Database) -> None:
