@@ -8,12 +8,16 @@ https://hl7.org/fhir/R4/operations.html
 
 from __future__ import annotations
 
-from fhirserver.operations import everything, meta, meta_add, meta_delete
+from fhirserver.operations import diff, document, everything, lastn, meta, meta_add, meta_delete
 from fhirserver.operations.operation import Operation
 
 OFFERED: tuple[Operation, ...] = (
     everything.OF_PATIENT,
     everything.OF_ENCOUNTER,
+    lastn.OPERATION,
+    document.OPERATION,
+    diff.OF_VERSIONS,
+    diff.OF_RESOURCES,
     meta.OPERATION,
     meta_add.OPERATION,
     meta_delete.OPERATION,

@@ -84,7 +84,7 @@ class Database:
         return found[0] if found else None
 
     def select(
-        self, collection: Collection[Document], wanted: Document, fields: Mapping[str, int], limit: int, **options: Any
+        self, collection: Collection[Document], wanted: Document, fields: Mapping[str, Any], limit: int, **options: Any
     ) -> tuple[list[Document], Timestamp | None]:
         """The documents that match, `limit` at most, and the instant of the snapshot if one was asked for.
 

@@ -64,6 +64,9 @@ MOST_ESTIMATED = 10_000
 WITHOUT_TYPE_HISTORY = frozenset({"AuditEvent", "Binary"})
 """Types of which each resource has its history, and the type has none."""
 
+# Most rows among which the latest are looked for.
+_MOST_COMPARED = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -376,13 +379,7 @@ class ResourceStore:
         Raises TooCostly where it is too much.
         """
         given = {row.reference for row in rows}
-        wanted = {
-            reference
-            for row in rows
-            for address in SUPPORTED[row.type].references(parse(row.body))
-            if (reference := local_reference({"reference": address.removeprefix(f"{self._config.fhir_base}/")}))
-            and reference not in given
-        }
+        wanted = {reference for row in rows for reference in self._references(row)} - given
         by_type = sorted({reference.partition("/")[0] for reference in wanted} & set(types))
         visible = self._visible_of("read", by_type).get(self._database.resources.name)
         if visible is None:
@@ -394,6 +391,53 @@ class ResourceStore:
         if len(found) > limit:
             raise TooCostly(f"More than {limit} resources would be included; ask for fewer entries with _count.")
         return [row_of(row) for row in sorted(found, key=lambda row: row["_id"])]
+
+    def latest(self, query: Query, name: str, most: int) -> list[Row]:
+        """Of the permitted rows that match, the latest by date of each value of the token parameter `name`.
+
+        Rows that share a coding have one value, through others if need be. Raises TooCostly where so many match, or
+        are the latest, that one answer cannot hold them.
+        """
+        matching = _both(self._visible("search", query.type), _asked(query))
+        codings = {"$regexMatch": {"input": "$$this", "regex": f"^{name}(:text)?{SEPARATOR}"}}
+        fields: Document = {"codes": {"$filter": {"input": "$tk", "cond": codings}}}
+        order = {"so.date.z": -1, "lu": -1, "_id": 1}
+        found, _ = self._database.select(
+            self._database.collection_of(query.type), matching, fields, _MOST_COMPARED + 1, sort=order
+        )
+        if len(found) > _MOST_COMPARED:
+            raise TooCostly(f"More than {_MOST_COMPARED} {query.type} resources match; narrow the criteria.")
+        chosen = [id_ for group in _by_code(found) for id_ in group[:most]]
+        if len(chosen) > self._config.page_max:
+            raise TooCostly(f"More than {self._config.page_max} resources would be given; narrow the criteria.")
+        wanted = _both(self._visible("search", query.type), {"_id": {"$in": chosen}})
+        rows = {row["_id"]: row for row in self._database.collection_of(query.type).find(wanted, _ROW_FIELDS).to_list()}
+        return [row_of(rows[id_]) for id_ in chosen if id_ in rows]
+
+    def parts_of(self, row: Row) -> list[Row]:
+        """What a resource refers to on this server, all of it, in the order in which it does.
+
+        Raises NotFound or Gone for the first that cannot be read, as a read of it does, and TooCostly where it is too
+        much.
+        """
+        wanted = [reference for reference in self._references(row) if reference != row.reference]
+        limit = self._config.include_max
+        if len(wanted) > limit:
+            raise TooCostly(f"{row.reference} refers to more than {limit} resources.")
+        visible = self._visible_of("read", {reference.partition("/")[0] for reference in wanted} & SUPPORTED.keys())
+        found: dict[str, Row] = {}
+        for name, filter_ in visible.items():
+            asked = _both(filter_, {"_id": {"$in": wanted}})
+            rows = self._database.database[name].find(asked, _ROW_FIELDS).to_list()
+            found |= {row["_id"]: row_of(row) for row in rows}
+        return [found.get(reference) or self.read(*reference.split("/")) for reference in wanted]
+
+    def _references(self, row: Row) -> list[str]:
+        """The references to this server in a resource, as `Type/id`, each once."""
+        base = f"{self._config.fhir_base}/"
+        addresses = SUPPORTED[row.type].references(parse(row.body))
+        found = (local_reference({"reference": address.removeprefix(base)}) for address in addresses)
+        return list(dict.fromkeys(reference for reference in found if reference is not None))
 
     def _visible_of(self, interaction: Interaction, types: Iterable[str]) -> dict[str, Filter]:
         """What of several types may be seen, by the name of the collection in which they are.
@@ -500,6 +544,23 @@ class ResourceStore:
 
     def _row(self, document: Document) -> Row:
         return whole_row(document, self._database.objects)
+
+
+def _by_code(rows: Sequence[Document]) -> list[list[str]]:
+    """The ids of rows grouped by their codes, in their order; the text of a code stands where it has no coding."""
+    groups: dict[int, list[int]] = {}
+    group_of: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        codings = [code for code in row["codes"] if "|" in code and ":text" not in code]
+        codes = codings or row["codes"] or [""]
+        touched = sorted({group_of[code] for code in codes if code in group_of})
+        target = touched[0] if touched else index
+        members = [member for each in touched for member in groups.pop(each)]
+        groups[target] = [*members, index]
+        if len(touched) > 1:
+            group_of = {code: target if group in touched else group for code, group in group_of.items()}
+        group_of.update(dict.fromkeys(codes, target))
+    return [[rows[index]["_id"] for index in sorted(members)] for _, members in sorted(groups.items())]
 
 
 def _of_record(record: Record) -> Filter:

@@ -501,6 +501,34 @@ def _operations() -> Iterator[Edge]:
                 lambda record, type_=type_, query=query: Asked(f"/fhir/{record.reference(type_)}/$everything{query}"),
             )
     for method in ("GET", "POST"):
+        of_type = (
+            ("Observation/$lastn", "Observation/$lastn?patient={key}&category=x", False),
+            ("Observation/$lastn", "Observation/$lastn?patient={key}&code=urn:leaks:code|{key}", True),
+            ("Composition/$document", "Composition/$document?id={key}", False),
+            ("Observation/$diff", "Observation/$diff?from=Observation/{key}&to=Observation/{key}", True),
+            ("$diff", "$diff?from=Encounter/{key}&to=Encounter/{key}/_history/1", True),
+        )
+        for name, path, tells in of_type:
+            kind, _, operation = name.rpartition("/")
+            yield Edge(
+                f"{method} {path}",
+                method,
+                f"{TYPE if kind else BASE}/{operation}",
+                lambda record, path=path: Asked(f"/fhir/{path.format(key=record.key)}"),
+                ("Observation", "Encounter"),
+                tells=tells,
+            )
+        for name, path in (("document", "Composition/{key}"), ("diff", "Observation/{key}")):
+            yield Edge(
+                f"{method} {path}/${name}",
+                method,
+                f"{INSTANCE}/${name}",
+                lambda record, path=path, name=name: Asked(
+                    f"/fhir/{path.format(key=record.key)}/${name}{'?fromVersion=1' if name == 'diff' else ''}"
+                ),
+                ("Observation",),
+                tells=name == "diff",
+            )
         yield Edge(
             f"{method} $everything of one's own",
             method,

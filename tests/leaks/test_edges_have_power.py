@@ -14,7 +14,8 @@ from tests.leaks.world import World
 
 # Routes that say nothing of anybody's record.
 _WITHOUT_RECORDS = (
-    "/fhir/metadata", "/fhir/.well-known/", "/oauth/", "/.well-known/", "/healthz", "/readyz", "/openapi", "/docs",
+    "/fhir/metadata", "/fhir/OperationDefinition/",
+    "/fhir/.well-known/", "/oauth/", "/.well-known/", "/healthz", "/readyz", "/openapi", "/docs",
 )  # fmt: skip
 
 # Who stores a study is told whether its UID is taken: see test_taken_names.
