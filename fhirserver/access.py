@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from consent import engine
 from consent.condition import Everything, describe
-from consent.decision import Decision, sentences
+from consent.decision import SENTENCES, Decision, Reason, sentences
 from consent.engine import Permission
 from consent.facts import VISIBILITY_SYSTEMS
 from consent.policy import DEFAULT, Policy
@@ -103,6 +103,15 @@ class Access:
         if refusal is not None:
             self.note(interaction, "Resource", None, (), refusal)
         raise Forbidden("The access token does not cover this request.")
+
+    def admit_operator(self, interaction: Interaction, type_: str) -> None:
+        """Raise Forbidden unless the token is an operator's and covers this of the type, `*` for every type."""
+        self.admit(interaction, type_)
+        if self.actor.kind != "operator":
+            code = "matrix-refusal"
+            reason = Reason(code, "admission", SENTENCES[code]["en"])
+            self.note(interaction, type_, None, (), Decision("deny", code, self.now, "forbidden", (reason,)))
+            raise Forbidden("The access token does not cover this request.")
 
     def permission(self, interaction: Interaction, type_: str) -> Permission:
         """What of this type the actor may see now: a Condition over facts, and the audience it implies."""

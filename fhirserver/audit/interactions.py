@@ -86,10 +86,10 @@ def search_events(
 
 
 def operation_events(
-    access: Access, type_: str, address: str, rows: Iterable[Row], query_string: str = ""
+    access: Access, type_: str, address: str, rows: Iterable[Row], query_string: str = "", labels: Labels = ()
 ) -> list[Event]:
     """An operation at `address` was answered with `rows`, told as a search is; `type_` is empty for the system."""
-    return _query_events(access, "operation", address, query_string, _disclosed(type_, query_string, rows))
+    return _query_events(access, "operation", address, query_string, _disclosed(type_, query_string, rows, labels))
 
 
 def _disclosed(type_: str, query_string: str, rows: Iterable[Row], labels: Labels = ()) -> Counter[tuple[str, Labels]]:

@@ -8,7 +8,7 @@ https://hl7.org/fhir/R4/operations.html
 
 from __future__ import annotations
 
-from fhirserver.operations import diff, document, everything, lastn, meta, meta_add, meta_delete
+from fhirserver.operations import diff, document, everything, expunge, lastn, meta, meta_add, meta_delete
 from fhirserver.operations.operation import Operation
 
 OFFERED: tuple[Operation, ...] = (
@@ -21,5 +21,6 @@ OFFERED: tuple[Operation, ...] = (
     meta.OPERATION,
     meta_add.OPERATION,
     meta_delete.OPERATION,
+    expunge.OPERATION,
 )
 """Every operation, in reading order."""

@@ -30,10 +30,10 @@ def _perform(context: Context, target: Target, given: Given) -> Page:
     query = context.query("Observation", criteria)
     if query.sort or query.includes or query.total or query.summary or query.elements or "_count" in names:
         raise NotSupported("$lastn takes criteria and max, and nothing that shapes a page.")
-    rows = context.store.latest(query, "code", given.one("max", 1))
-    address = target.address("lastn")
-    context.note(audit.operation_events(context.access, "Observation", address, rows, urlencode(given.pairs)))
-    return Page(address, given.pairs, rows, total=len(rows))
+    found = context.store.latest(query, "code", given.one("max", 1))
+    address, asked = target.address("lastn"), urlencode(given.pairs)
+    context.note(audit.operation_events(context.access, "Observation", address, found.rows, asked, found.labels))
+    return Page(address, given.pairs, found.rows, total=found.total)
 
 
 OPERATION = Operation(

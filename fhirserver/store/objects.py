@@ -127,6 +127,34 @@ class Objects:
             raise
         note.unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def condemned(self) -> Iterator[Callable[[Sequence[str]], None]]:
+        """Delete objects once the rows that name them are gone.
+
+        The block gets a function that takes their keys before it commits. A crash after that leaves a note, by which
+        `sweep` finds those that no row names; so does a commit of which nobody knows. Where the block fails otherwise
+        nothing is deleted. The function raises Unavailable where the note cannot be written.
+        """
+        note = self._uploads / f"{uuid.uuid4().hex}{_NOTE}"
+        condemned: list[str] = []
+
+        def sentence(keys: Sequence[str]) -> None:
+            condemned[:] = keys
+            try:
+                note.write_text("\n".join(_checked(key) for key in keys), encoding="ascii")
+            except OSError as error:
+                raise _untaken() from error
+
+        try:
+            yield sentence
+        except (PyMongoError, OSError, MemoryError):
+            raise
+        except Exception:
+            note.unlink(missing_ok=True)
+            raise
+        if self._took_back(condemned):
+            note.unlink(missing_ok=True)
+
     def _took_back(self, keys: Sequence[str]) -> bool:
         """Delete these objects; where the place does not answer the note stays, and `sweep` does it later."""
         try:

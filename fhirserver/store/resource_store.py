@@ -35,6 +35,7 @@ from fhirserver.store.compile import (
     permission_filter,
 )
 from fhirserver.store.database import Database, Document
+from fhirserver.store.expunge import Purge
 from fhirserver.store.facts import absent_facts
 from fhirserver.store.guard import Guard
 from fhirserver.store.indexes import BY_PATIENT, BY_UPDATE
@@ -392,13 +393,14 @@ class ResourceStore:
             raise TooCostly(f"More than {limit} resources would be included; ask for fewer entries with _count.")
         return [row_of(row) for row in sorted(found, key=lambda row: row["_id"])]
 
-    def latest(self, query: Query, name: str, most: int) -> list[Row]:
+    def latest(self, query: Query, name: str, most: int) -> Page:
         """Of the permitted rows that match, the latest by date of each value of the token parameter `name`.
 
         Rows that share a coding have one value, through others if need be. Raises TooCostly where so many match, or
         are the latest, that one answer cannot hold them.
         """
-        matching = _both(self._visible("search", query.type), _asked(query))
+        links = self._links()
+        matching = both(self._visible("search", query.type), _asked(query.type, links.resolved(query.expression)))
         codings = {"$regexMatch": {"input": "$$this", "regex": f"^{name}(:text)?{SEPARATOR}"}}
         fields: Document = {"codes": {"$filter": {"input": "$tk", "cond": codings}}}
         order = {"so.date.z": -1, "lu": -1, "_id": 1}
@@ -410,9 +412,10 @@ class ResourceStore:
         chosen = [id_ for group in _by_code(found) for id_ in group[:most]]
         if len(chosen) > self._config.page_max:
             raise TooCostly(f"More than {self._config.page_max} resources would be given; narrow the criteria.")
-        wanted = _both(self._visible("search", query.type), {"_id": {"$in": chosen}})
+        wanted = both(self._visible("search", query.type), {"_id": {"$in": chosen}})
         rows = {row["_id"]: row for row in self._database.collection_of(query.type).find(wanted, _ROW_FIELDS).to_list()}
-        return [row_of(rows[id_]) for id_ in chosen if id_ in rows]
+        latest = [row_of(rows[id_]) for id_ in chosen if id_ in rows]
+        return Page(latest, [], len(latest), None, tuple(links.labels))
 
     def parts_of(self, row: Row) -> list[Row]:
         """What a resource refers to on this server, all of it, in the order in which it does.
@@ -427,7 +430,7 @@ class ResourceStore:
         visible = self._visible_of("read", {reference.partition("/")[0] for reference in wanted} & SUPPORTED.keys())
         found: dict[str, Row] = {}
         for name, filter_ in visible.items():
-            asked = _both(filter_, {"_id": {"$in": wanted}})
+            asked = both(filter_, {"_id": {"$in": wanted}})
             rows = self._database.database[name].find(asked, _ROW_FIELDS).to_list()
             found |= {row["_id"]: row_of(row) for row in rows}
         return [found.get(reference) or self.read(*reference.split("/")) for reference in wanted]
@@ -530,6 +533,21 @@ class ResourceStore:
         if self._database.sealer is not None:
             self._database.sealer.seal(unit.events)
         return result
+
+    def expunge(self, purge: Purge, record: Callable[[Unit, list[Row]], None]) -> int:
+        """Remove for good what a purge names, and the objects that only it names; how many versions that was.
+
+        `record` writes the audit of it in the same transaction. Whether the caller may is asked before.
+        """
+        with self._database.objects.condemned() as sentence:
+
+            def work(unit: Unit) -> int:
+                found = unit.expunge(purge)
+                sentence(found.objects)
+                record(unit, found.rows)
+                return len(found.rows)
+
+            return self.transact(work)
 
     def followed(self, expression: e.Expression, session: ClientSession) -> e.Expression:
         """The expression with equalities in the place of the references it follows, as the transaction sees them."""

@@ -32,6 +32,7 @@ from fhirserver.store.audit_log import stored
 from fhirserver.store.binary_content import Contents, is_whole, whole_row
 from fhirserver.store.consent_write import check_consent
 from fhirserver.store.database import Database, Document
+from fhirserver.store.expunge import Condemned, Purge, condemn, remove
 from fhirserver.store.facts import absent_facts, relative, static_facts
 from fhirserver.store.grounds import Grounds
 from fhirserver.store.guard import Guard
@@ -214,6 +215,12 @@ class Unit:
     def put_instances(self, instances: Iterable[Document]) -> None:
         """Write rows of DICOM instances in this transaction."""
         self._instances.extend(instances)
+
+    def expunge(self, purge: Purge) -> Condemned:
+        """Remove rows for good, in this transaction; the objects that they name are the caller's to remove."""
+        condemned = condemn(self._database, self._session, purge)
+        remove(self._database, self._session, condemned)
+        return condemned
 
     def identify(self, patient: str) -> None:
         """Say that the writing establishment identified this patient by an identifier, as DICOM headers do."""

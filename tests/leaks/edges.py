@@ -536,6 +536,15 @@ def _operations() -> Iterator[Edge]:
             lambda _record: Asked("/fhir/Patient/$everything?_count=1000"),
             tells=False,
         )
+    for rule, path in ((INSTANCE, "Observation/{key}"), (TYPE, "Observation"), (BASE, "")):
+        yield Edge(
+            f"$expunge of {path or 'everything'}",
+            "POST",
+            f"{rule}/$expunge",
+            lambda record, path=path: Asked(f"{BASE}/{path.format(key=record.key)}/$expunge".replace("//", "/")),
+            ("Observation",),
+            tells=False,
+        )
     for name in ("meta-add", "meta-delete"):
         for type_ in ("Patient", "ImagingStudy"):
             yield Edge(
