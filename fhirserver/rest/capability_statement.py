@@ -151,14 +151,8 @@ def _resource(declaration: Declaration, routed: Routed, base: str) -> dict[str, 
         "conditionalUpdate": "PUT" in conditional,
         "conditionalDelete": "multiple" if "DELETE" in conditional else "not-supported",
         "referencePolicy": ["literal", "logical"],
-        **_includes(declaration),
-        "searchParam": [
-            *_parameters_of_all(declaration.type),
-            *(
-                {"name": name, "definition": parameter.url, "type": parameter.type}
-                for name, parameter in sorted(declaration.parameters.items())
-            ),
-        ],
+        **includes(declaration),
+        "searchParam": search_parameters(declaration),
         **(
             {"operation": [_operation(one, base) for one in offered]} if (offered := _offered(declaration.type)) else {}
         ),
@@ -183,7 +177,17 @@ def _parameters_of_all(type_: str) -> list[dict[str, str]]:
     ]
 
 
-def _includes(declaration: Declaration) -> Mapping[str, list[str]]:
+def search_parameters(declaration: Declaration) -> list[dict[str, str]]:
+    """The parameters by which a type is searched, as `searchParam` has them."""
+    declared = sorted(declaration.parameters.items())
+    return [
+        *_parameters_of_all(declaration.type),
+        *({"name": name, "definition": parameter.url, "type": parameter.type} for name, parameter in declared),
+    ]
+
+
+def includes(declaration: Declaration) -> Mapping[str, list[str]]:
+    """What a search of the type may include, as `searchInclude` and `searchRevInclude` have it."""
     forward = [
         f"{declaration.type}:{name}"
         for name, parameter in sorted(declaration.parameters.items())

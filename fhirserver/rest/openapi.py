@@ -1,19 +1,37 @@
 """The description of the routes for tools (`/openapi.json`) and for people (`/docs`).
 
-flask-smorest collects the description from the routes themselves; the page is plain HTML made from it, with no script
-and nothing fetched from elsewhere. The address of a type is described once for all types: which types and search
-parameters there are is said by `/fhir/metadata`.
+flask-smorest collects the addresses from the routes themselves; what each takes and gives follows from the interactions
+that it answers, so a route needs no word here. An address of a type is described once for all types, which keeps the
+description readable; `/openapi.json?type=ImagingStudy` describes one type, with its search parameters, includes and
+operations. The page is plain HTML, with no script and nothing fetched from elsewhere.
+
+https://spec.openapis.org/oas/v3.0.3
 """
 
 from __future__ import annotations
 
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from html import escape
 from typing import Any
 
-from flask import Flask, Response
+import msgspec
+from flask import Flask, Response, request
 from flask_smorest import Api, Blueprint
 
 from fhirserver import __version__
+from fhirserver.errors import NotFound
+from fhirserver.operations import OFFERED
+from fhirserver.operations.operation import Target
+from fhirserver.rest.capability_statement import Routed, includes, search_parameters
+from fhirserver.rest.negotiation import FORMATS
+from fhirserver.rest.routes import FHIR, ROUTED, operation_routes
+from fhirserver.search.result_parameters import REPEATABLE, RESULT_PARAMETERS
+from resources import SUPPORTED, Declaration
+
+Json = dict[str, Any]
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -31,25 +49,185 @@ For tools: <a href="openapi.json">OpenAPI description</a>.</p>
 </table></body></html>
 """
 
+_METHODS = frozenset({"get", "post", "put", "patch", "delete", "options"})
+_OUTCOME = {"$ref": "#/components/responses/Outcome"}
+_RESOURCE = {"type": "object", "required": ["resourceType"], "properties": {"resourceType": {"type": "string"}}}
+_ID = {"type": "string", "pattern": r"^[A-Za-z0-9\-\.]{1,64}$"}
+_READING = ("_elements", "_format", "_pretty", "_summary")
+_WRITING = ("_format", "_pretty")
+_VERSIONS = ("_count", "_format", "_pretty", "_since")
+_FORM = "application/x-www-form-urlencoded"
+
+# By interaction: query parameters, headers, and the statuses of success.
+_QUERY: Mapping[str, Sequence[str]] = {
+    "capabilities": _WRITING,
+    "read": _READING,
+    "vread": _READING,
+    "search-type": tuple(RESULT_PARAMETERS),
+    "search-system": tuple(RESULT_PARAMETERS),
+    "history-instance": _VERSIONS,
+    "history-type": _VERSIONS,
+    "history-system": _VERSIONS,
+}
+_HEADERS: Mapping[str, Sequence[str]] = {
+    "read": ("If-None-Match", "If-Modified-Since"),
+    "vread": ("If-None-Match", "If-Modified-Since"),
+    "search-type": ("Prefer",),
+    "create": ("If-None-Exist", "Prefer"),
+    "update": ("If-Match", "If-None-Match", "Prefer"),
+    "patch": ("If-Match", "Prefer"),
+    "delete": ("If-Match", "Prefer"),
+    "batch": ("Prefer",),
+}
+_SUCCESSES: Mapping[str, Sequence[str]] = {
+    "read": ("200", "304"),
+    "vread": ("200", "304"),
+    "create": ("200", "201"),
+    "update": ("200", "201"),
+    "delete": ("200", "204"),
+}
+_PATCHES = ("application/json-patch+json", "application/merge-patch+json", *FORMATS)
+
 
 def install(app: Flask, *blueprints: Blueprint) -> None:
     """Register the blueprints, and the description of what they route."""
-    app.config.update(
-        API_TITLE="fhirserver: FHIR R4 and DICOMweb",
-        API_VERSION=__version__,
-        OPENAPI_VERSION="3.0.3",
-        OPENAPI_URL_PREFIX="/",
-        OPENAPI_JSON_PATH="openapi.json",
-    )
+    app.config.update(API_TITLE="fhirserver: FHIR R4 and DICOMweb", API_VERSION=__version__, OPENAPI_VERSION="3.0.3")
     api = Api(app)
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
-    page = _page(api.spec.to_dict()).encode()
+    collected = api.spec.to_dict()
+    page = _page(collected).encode()
+
+    @lru_cache(maxsize=16)
+    def described(type_: str | None) -> tuple[bytes, str]:
+        body = msgspec.json.encode(description(collected, ROUTED, type_))
+        return body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+    def openapi() -> Response:
+        """The description for tools; `type` names one resource type."""
+        type_ = request.args.get("type")
+        if type_ is not None and type_ not in SUPPORTED:
+            raise NotFound(f"{type_} is not a resource type of this server.", code="not-supported")
+        body, tag = described(type_)
+        headers = {"ETag": tag, "Cache-Control": "public, max-age=60", "Vary": "Accept-Encoding"}
+        if request.if_none_match.contains_weak(tag.removeprefix('W/"').removesuffix('"')):
+            return Response(status=304, headers=headers)
+        return Response(body, headers=headers, content_type="application/json")
 
     def docs() -> Response:
         return Response(page, headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"})
 
+    app.add_url_rule("/openapi.json", "openapi", openapi)
     app.add_url_rule("/docs", "docs", docs)
+
+
+def description(collected: Mapping[str, Any], routed: Routed, type_: str | None = None) -> Json:
+    """The OpenAPI document: the `collected` addresses with what each takes and gives, of all types or of one."""
+    spec: Json = copy.deepcopy(dict(collected))
+    codes = {(method.lower(), _address(rule)): interactions for method, rule, _, interactions in routed}
+    operations = {
+        (method.lower(), _address(rule)): (name, level) for method, rule, name, level, _ in operation_routes()
+    }
+    paths: Json = {}
+    for path, item in spec["paths"].items():
+        described: Json = {}
+        for method, operation in item.items():
+            if method not in _METHODS:
+                continue
+            key = (method, path)
+            if key in operations and type_ is not None and not _is_offered(*operations[key], type_):
+                continue
+            interactions = codes.get(key, ())
+            described[method] = {
+                **operation,
+                "operationId": _operation_id(method, path),
+                "parameters": list(_parameters(path, interactions, type_)),
+                "responses": _responses(interactions),
+                **_body(method, interactions, is_operation=key in operations),
+                **({"security": []} if "capabilities" in interactions else {}),
+            }
+        if described and (type_ is None or "{type}" in path):
+            paths[path.replace("{type}", type_ or "{type}")] = described
+    components: Json = spec.setdefault("components", {})
+    components.setdefault("responses", {})["Outcome"] = {
+        "description": "Refused or failed: an OperationOutcome says why",
+        "content": {name: {"schema": _RESOURCE} for name in FORMATS},
+    }
+    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    return {**spec, "paths": paths, "security": [{"token": []}]}
+
+
+def _address(rule: str) -> str:
+    """The path as OpenAPI writes it: `/fhir/{type}` for `/<type>`."""
+    return FHIR + rule.replace("<", "{").replace(">", "}")
+
+
+def _is_offered(name: str, level: str, type_: str) -> bool:
+    target = Target(type_, "id") if level == "instance" else Target(type_)
+    return level != "system" and any(one.name == name and one.is_at(target) for one in OFFERED)
+
+
+def _operation_id(method: str, path: str) -> str:
+    return f"{method}{path.replace('/', '_').replace('{', '').replace('}', '').replace('$', '')}"
+
+
+def _parameters(path: str, interactions: Sequence[str], type_: str | None) -> Iterator[Json]:
+    for name in (part.strip("{}") for part in path.split("/") if part.startswith("{")):
+        if name != "type":
+            yield {"in": "path", "name": name, "required": True, "schema": _ID}
+        elif type_ is None:
+            yield {"in": "path", "name": name, "required": True, "schema": {"type": "string", "enum": [*SUPPORTED]}}
+    declaration = SUPPORTED[type_] if type_ is not None else None
+    for name in _merged(_QUERY, interactions):
+        yield {"in": "query", "name": name, "schema": _schema_of(name, declaration)}
+    if declaration is not None and "search-type" in interactions:
+        for one in search_parameters(declaration):
+            yield {"in": "query", "name": one["name"], "description": one["type"], "schema": {"type": "string"}}
+    for name in _merged(_HEADERS, interactions):
+        yield {"in": "header", "name": name, "schema": {"type": "string"}}
+
+
+def _merged(table: Mapping[str, Sequence[str]], interactions: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(name for code in interactions for name in table.get(code, ())))
+
+
+def _schema_of(name: str, declaration: Declaration | None) -> Json:
+    match name:
+        case "_count":
+            return {"type": "integer", "minimum": 0}
+        case "_pretty":
+            return {"type": "boolean"}
+        case "_format":
+            return {"type": "string", "enum": [*FORMATS, "json", "xml"]}
+        case "_include" | "_revinclude" if declaration is not None:
+            kind = "searchInclude" if name == "_include" else "searchRevInclude"
+            named = includes(declaration).get(kind, [])
+            return {"type": "array", "items": {"type": "string", **({"enum": named} if named else {})}}
+        case _ if name in REPEATABLE:
+            return {"type": "array", "items": {"type": "string"}}
+        case _:
+            return {"type": "string"}
+
+
+def _responses(interactions: Sequence[str]) -> Json:
+    found: Json = {}
+    for status in _merged(_SUCCESSES, interactions) or ["200"]:
+        found[status] = {"description": "Done"}
+        if status in {"200", "201"}:
+            found[status]["content"] = {name: {"schema": _RESOURCE} for name in FORMATS}
+    return {**found, "default": _OUTCOME}
+
+
+def _body(method: str, interactions: Sequence[str], *, is_operation: bool) -> Json:
+    if "patch" in interactions:
+        content: Json = {name: {"schema": {}} for name in _PATCHES}
+    elif "search-type" in interactions or "search-system" in interactions:
+        content = {_FORM: {"schema": {"type": "object", "additionalProperties": {"type": "string"}}}}
+    else:
+        content = {name: {"schema": _RESOURCE} for name in FORMATS}
+    if method not in {"post", "put", "patch"}:
+        return {}
+    return {"requestBody": {"required": not is_operation, "content": content}}
 
 
 def _page(spec: dict[str, Any]) -> str:
@@ -58,6 +236,6 @@ def _page(spec: dict[str, Any]) -> str:
         f"<td>{escape(operation.get('summary', ''))}</td></tr>"
         for path, operations in spec["paths"].items()
         for method, operation in operations.items()
-        if method in {"get", "post", "put", "delete"}
+        if method in _METHODS
     ]
     return _PAGE.format(title=escape(spec["info"]["title"]), rows="\n".join(rows))
