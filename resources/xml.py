@@ -72,7 +72,7 @@ def _members(structure_name: str) -> Mapping[str, _Member]:
         for name, type_name in element.json_names(element_name):
             kind = _kind(type_name, is_attribute=element.plain and structure.kind != "resource")
             found[name] = _Member(name, type_name, kind, element.many, place)
-            if kind == "primitive":
+            if kind in {"primitive", "xhtml"}:
                 found[f"_{name}"] = found[name]
     return found
 
@@ -126,6 +126,8 @@ class _Writer:
                     continue
                 case "primitive":
                     self._primitives(member, value, node.get(f"_{name}"), depth)
+                case "xhtml" if f"_{name}" in node:
+                    raise NotXmlError(f"XML has no extensions of {name}, which is XHTML; ask for JSON.")
                 case _ if isinstance(value, list):
                     for one in value:
                         self._one(member, one, depth)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from lxml import etree
 
-from resources.exact import verbatim
+from resources.exact import encode, verbatim
 from resources.issues import Invalid
-from resources.structure import resource_types
+from resources.structure import PRIMITIVES, resource_types, structures
 from resources.validation import check
 from resources.xml import MAX_DEPTH, NotXmlError, root_of, to_json, to_xml
 
@@ -203,8 +207,84 @@ def test_what_xml_cannot_say_is_not_said_otherwise() -> None:
         to_xml('{"resourceType":"Patient","language":"\ufffe"}'.encode())
 
 
+def test_an_extension_of_a_narrative_has_no_place_in_xml() -> None:
+    with pytest.raises(NotXmlError, match="XHTML"):
+        to_xml(b'{"resourceType":"Patient","text":{"status":"empty","_div":{"id":"x"}}}')
+
+
 def test_the_root_tells_fhir_from_other_xml() -> None:
     assert root_of(fhir("", "Binary")) == "Binary"
     assert root_of(b"<ClinicalDocument xmlns='urn:hl7-org:v3'><unread") is None
     assert root_of(b"<!DOCTYPE html><html/>") is None
     assert root_of(b"") is None
+
+
+def resources() -> st.SearchStrategy[dict[str, Any]]:
+    """Resources with the names, kinds and repetitions of the structures, and values of any content."""
+    return st.sampled_from(["Patient", "Observation", "Questionnaire", "Bundle", "Parameters", "ImagingStudy"]).flatmap(
+        lambda name: st.fixed_dictionaries({"resourceType": st.just(name)}).flatmap(
+            lambda head: content_of(name, 3).map(lambda content: {**head, **content})
+        )
+    )
+
+
+@st.composite
+def content_of(draw: st.DrawFn, structure_name: str, depth: int) -> dict[str, Any]:
+    structure = structures()[structure_name]
+    found: dict[str, Any] = {}
+    for element_name in draw(st.lists(st.sampled_from(sorted(structure.elements)), unique=True, max_size=4)):
+        element = structure.elements[element_name]
+        name, type_name = draw(st.sampled_from(element.json_names(element_name)))
+        is_attribute = element.plain and structure.kind != "resource"
+        if type_name in PRIMITIVES:
+            values = primitive(type_name)
+            siblings = st.none()
+            if not (element.plain or type_name == "xhtml" or depth == 0):
+                siblings = content_of("Element", depth - 1)
+            pairs = st.tuples(values, st.none()) | st.tuples(st.none() | values, siblings)
+            drawn = draw(st.lists(pairs, min_size=1, max_size=3) if element.many else pairs.map(lambda pair: [pair]))
+            drawn = [pair for pair in drawn if pair[0] is not None or pair[1]]
+            if any(value is not None for value, _ in drawn):
+                given = [value for value, _ in drawn]
+                found[name] = given if element.many else given[0]
+            if any(sibling for _, sibling in drawn) and not is_attribute:
+                given = [sibling or None for _, sibling in drawn]
+                found[f"_{name}"] = given if element.many else given[0]
+        elif depth > 0:
+            inner = resources() if type_name == "Resource" else content_of(type_name, depth - 1)
+            found[name] = draw(st.lists(inner, min_size=1, max_size=2) if element.many else inner)
+    return found
+
+
+def primitive(type_name: str) -> st.SearchStrategy[Any]:
+    if type_name == "boolean":
+        return st.booleans()
+    if type_name in {"integer", "positiveInt", "unsignedInt"}:
+        return st.integers(-(2**31), 2**31)
+    if type_name == "decimal":
+        return st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", fullmatch=True).map(
+            lambda text: msgspec.Raw(text.encode())
+        )
+    if type_name == "xhtml":
+        return st.text(XML_CHARACTERS, max_size=9).map(lambda text: f"{DIV}{escape(text)}<br />&#160;</div>")
+    return st.text(XML_CHARACTERS, min_size=1, max_size=9)
+
+
+XML_CHARACTERS = st.characters(
+    exclude_categories=["Cs"], exclude_characters=[*map(chr, (*range(9), 11, 12, *range(14, 32), 0xFFFE, 0xFFFF))]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[*HealthCheck])
+@given(resource=resources(), is_pretty=st.booleans())
+def test_any_resource_makes_the_round_trip(resource: dict[str, Any], is_pretty: bool) -> None:
+    body = encode(resource)
+    assert literals(verbatim(to_json(to_xml(body, is_pretty=is_pretty)))) == literals(verbatim(body))
+
+
+@settings(max_examples=300, deadline=None)
+@given(body=st.binary(max_size=80) | st.text("<>/&;!-?[] ='\"PatientxmlnsDOCTYPE", max_size=80).map(str.encode))
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    with suppress(Invalid):
+        to_json(body)
+    root_of(body)
