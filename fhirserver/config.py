@@ -27,6 +27,10 @@ class Networks(tuple[IPv4Network | IPv6Network, ...]):
         """Read the text of the setting."""
         return super().__new__(cls, (ip_network(one) for one in text.replace(",", " ").split()))
 
+    def __str__(self) -> str:
+        """The text from which they are read again, by a worker process."""
+        return ", ".join(str(one) for one in self)
+
 
 class Origins(frozenset[str]):
     """Origins of browser applications (scheme, host and port), or `*` for all. Raises ValueError where one is none."""
@@ -40,6 +44,10 @@ class Origins(frozenset[str]):
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"not an origin (scheme, host and port, nothing after them): {origin}")
         return super().__new__(cls, origins)
+
+    def __str__(self) -> str:
+        """The text from which they are read again, by a worker process."""
+        return ", ".join(sorted(self))
 
 
 class ProxyHeader(StrEnum):

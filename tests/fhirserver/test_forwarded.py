@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fhirserver import cli
 from fhirserver.config import Config, Networks, Origins, ProxyHeader
 from fhirserver.forwarded import BASE_KEY, Forwarded, Hop, address_of, parse_forwarded
 
@@ -197,3 +198,19 @@ def test_settings_of_another_form_are_refused():
     )
     assert [str(network) for network in config.proxies] == ["10.0.0.0/8", "::1/128"]
     assert config.cors_origins == Origins("https://app.example:8443 *")
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {
+            "FHIRSERVER_PROXIES": "10.0.0.0/8, 2001:db8::5",
+            "FHIRSERVER_CORS_ORIGINS": "https://app.example, *",
+            "FHIRSERVER_PROXY_HEADER": "forwarded",
+        },
+    ],
+)
+def test_a_worker_process_reads_the_settings_as_they_were(environ, tmp_path):
+    config = Config.from_environment(environ, data=tmp_path)
+    assert Config.from_environment(cli._environment(config)) == config
