@@ -79,6 +79,7 @@ def _open(config: Config) -> Database:
     database.sealer = log
     audit.use(log)
     atexit.register(log.close)
+    atexit.register(database.in_flight.close)
     return database
 
 

@@ -184,10 +184,12 @@ def _prepare(config: Config, *, exclusive: bool) -> bool:
     from fhirserver.store.binary_content import named_contents
     from fhirserver.store.indexes import create_indexes
     from fhirserver.store.instances import named_objects
+    from fhirserver.store.integrity import establish
 
     database = _connect(config)
     try:
         create_indexes(database)
+        establish(database, config.fhir_base, is_wanted=config.keeps_references)
         documents.create_indexes()
         documents.remember_base(config.base)
         SigningKeys.load()

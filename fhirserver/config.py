@@ -50,6 +50,13 @@ class Origins(frozenset[str]):
         return ", ".join(sorted(self))
 
 
+class Switch(StrEnum):
+    """What is either kept to or not."""
+
+    ON = "on"
+    OFF = "off"
+
+
 class ProxyHeader(StrEnum):
     """Which header a listed proxy writes."""
 
@@ -106,6 +113,11 @@ class Config:
     page_lifetime: int = _setting(3_600, "FHIRSERVER_PAGE_LIFETIME", "Seconds for which a page link answers.")
     token_lifetime: int = _setting(300, "FHIRSERVER_TOKEN_LIFETIME", "Seconds for which an access token is good.")
     token_cache: int = _setting(5, "FHIRSERVER_TOKEN_CACHE", "Seconds for which verified claims are kept.")
+    referential_integrity: Switch = _setting(
+        Switch.OFF,
+        "FHIRSERVER_REFERENTIAL_INTEGRITY",
+        "Whether what a resource refers to must be here, and stay while it does: 'on' or 'off'.",
+    )
     treating_days: int = _setting(
         90, "FHIRSERVER_TREATING_DAYS", "Days after an exam during which who performed it sees the whole record."
     )
@@ -117,7 +129,7 @@ class Config:
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
         """Settings from `environ` (the process's own by default), then from `overrides` that are not None.
 
-        Raises ValueError where a number is not one.
+        Raises ValueError where a number is not one, or a choice none of those offered.
         """
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
@@ -127,6 +139,11 @@ class Config:
                 values[setting.name] = setting.metadata["kind"](text)
         values.update({name: value for name, value in overrides.items() if value is not None})
         return cls(**values)
+
+    @property
+    def keeps_references(self) -> bool:
+        """Whether referential integrity is wanted."""
+        return self.referential_integrity is Switch.ON
 
     @property
     def base(self) -> str:

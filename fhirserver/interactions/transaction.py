@@ -199,6 +199,7 @@ class _Transaction:
         self._resolve_conditional_references()
         self._each("create", self._create)
         self._each("update", self._update)
+        self._require_integrity()
         self._each("read", self._read)
         return self._answers
 
@@ -207,6 +208,13 @@ class _Transaction:
             if entry.interaction == interaction:
                 with at_entry(entry.index):
                     self._answers[entry.index] = step(entry)
+
+    def _require_integrity(self) -> None:
+        """What an entry refers to may be what another one writes, so that all must be written first."""
+        for entry in self._plan.entries:
+            if entry.interaction in {"create", "update", "delete"}:
+                with at_entry(entry.index):
+                    self._unit.require_integrity(self._reference(entry))
 
     # Resolving
 

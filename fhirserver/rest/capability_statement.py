@@ -77,7 +77,11 @@ class Statement:
         with self._lock:
             found = self._made.get(fhir_base)
             if found is None:
-                body = msgspec.json.encode(capability_statement(fhir_base, self._config.base, self._routed))
+                config = self._config
+                made = capability_statement(
+                    fhir_base, config.base, self._routed, keeps_references=config.keeps_references
+                )
+                body = msgspec.json.encode(made)
                 found = body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
                 if len(self._made) >= _MOST_BASES:
                     self._made.clear()
@@ -85,8 +89,11 @@ class Statement:
             return found
 
 
-def capability_statement(fhir_base: str, base: str, routed: Routed) -> dict[str, Any]:
+def capability_statement(
+    fhir_base: str, base: str, routed: Routed, *, keeps_references: bool = False
+) -> dict[str, Any]:
     """The CapabilityStatement of a server whose FHIR base and root are these addresses, and which answers `routed`."""
+    policy = ["literal", "logical", *(["enforced"] if keeps_references else [])]
     return {
         "resourceType": "CapabilityStatement",
         "id": "fhirserver",
@@ -106,7 +113,7 @@ def capability_statement(fhir_base: str, base: str, routed: Routed) -> dict[str,
                 "mode": "server",
                 "documentation": _MODIFIERS,
                 "security": _security(base),
-                "resource": [_resource(declaration, routed, fhir_base) for declaration in SUPPORTED.values()],
+                "resource": [_resource(declaration, routed, fhir_base, policy) for declaration in SUPPORTED.values()],
                 "interaction": _interactions(SYSTEM_INTERACTIONS, routed),
                 "operation": [_operation(one, fhir_base) for one in OFFERED if one.is_at(Target())],
             }
@@ -136,7 +143,7 @@ def _of_type(type_: str) -> Sequence[str]:
     return [code for code in TYPE_INTERACTIONS if code != "history-type" or type_ not in WITHOUT_TYPE_HISTORY]
 
 
-def _resource(declaration: Declaration, routed: Routed, base: str) -> dict[str, Any]:
+def _resource(declaration: Declaration, routed: Routed, base: str, policy: Sequence[str]) -> dict[str, Any]:
     conditional = {method for method, address, _, _ in routed if address == "/<type>"}
     return {
         "type": declaration.type,
@@ -150,7 +157,7 @@ def _resource(declaration: Declaration, routed: Routed, base: str) -> dict[str, 
         "conditionalRead": "full-support",
         "conditionalUpdate": "PUT" in conditional,
         "conditionalDelete": "multiple" if "DELETE" in conditional else "not-supported",
-        "referencePolicy": ["literal", "logical"],
+        "referencePolicy": policy,
         **includes(declaration),
         "searchParam": search_parameters(declaration),
         **(

@@ -23,6 +23,7 @@ BY_PATIENT = "by-patient"
 BY_PLACE = "by-place"
 BY_CHANGE = "by-change"
 BY_RESOURCE = "by-resource"
+BY_REFERENCE = "by-reference"
 
 _VALUES = IndexModel([("t", ASCENDING), ("tk", ASCENDING)], name=BY_VALUE)
 _RANGES = IndexModel([("t", ASCENDING), ("rg.n", ASCENDING), ("rg.lo", ASCENDING), ("rg.hi", ASCENDING)], name=BY_RANGE)
@@ -55,6 +56,8 @@ RESOURCES = (
     IndexModel([("place", GEOSPHERE)], name=BY_PLACE, partialFilterExpression={"t": "Location"}),
     *_STUDY_KEYS,
 )
+# What rows refer to: only where referential integrity is wanted (`integrity.establish`).
+REFERENCES = IndexModel([("refs", ASCENDING)], name=BY_REFERENCE, sparse=True)
 AUDIT = (
     IndexModel([("t", ASCENDING), ("ix", ASCENDING)], name=BY_VALUE),
     _RANGES,

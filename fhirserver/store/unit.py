@@ -37,6 +37,7 @@ from fhirserver.store.facts import absent_facts, relative, static_facts
 from fhirserver.store.grounds import Grounds
 from fhirserver.store.guard import Guard
 from fhirserver.store.identities import identities_of, refusals, take
+from fhirserver.store.integrity import Integrity
 from fhirserver.store.patient_access import SOURCES, PatientState, contribution
 from fhirserver.store.rows import Row, Written, row_of
 from fhirserver.store.security_context import is_permitted
@@ -98,6 +99,11 @@ class Unit:
         self._pending: dict[str, _Pending] = {}
         self._states: dict[str, PatientState] = {}
         self._grounds = Grounds(guard, self._state, self._current)
+        self._integrity = (
+            Integrity(database, session, self._token, guard.now, self._pending, self._is_known)
+            if config.keeps_references
+            else None
+        )
         self.events: list[Document] = []
         self._instances: list[Document] = []
 
@@ -226,6 +232,22 @@ class Unit:
         """Say that the writing establishment identified this patient by an identifier, as DICOM headers do."""
         self._grounds.identified.add(patient)
 
+    def require_integrity(self, reference: str) -> None:
+        """Check the references of what was written so far under this reference, where the region wants that.
+
+        Raises Conflict where it names what is not known, or where what is deleted is still referred to. Whatever has
+        not been checked before is checked at the end; a transaction asks earlier to say which entry is at fault.
+        """
+        if self._integrity is not None:
+            self._integrity.require(reference)
+
+    def _is_known(self, reference: str, document: Document | None) -> bool:
+        """Whether the writer may name what is stored under a reference: what they may read, or have identified."""
+        if document is None:
+            self._permits("read", absent_facts(*reference.split("/")))  # decided like a refusal: see ResourceStore
+            return False
+        return is_permitted(self._guard, "read", document, self._current) or reference in self._grounds.identified
+
     # The steps of a write
 
     def _write(
@@ -264,6 +286,8 @@ class Unit:
         if (kept := dicom if dicom is not None else (live or {}).get("dicom")) is not None:
             document["dicom"] = dict(kept)
         self._index(document, resource)
+        if self._integrity is not None:
+            document["refs"] = self._integrity.note(reference, local)
         before = None if live is None or type_ not in actors.TYPES else self._resource_of(live)
         pending = _Pending(document, current, before, local)
         self._pending[reference] = pending
@@ -435,6 +459,7 @@ class Unit:
         Where that changes who somebody is, `directory` is entered, which the caller leaves after the commit.
         """
         for pending in self._pending.values():
+            self.require_integrity(pending.document["_id"])
             if pending.after is not None:
                 self._grounds.check(pending.document, pending.after, is_new=pending.previous is None)
         changed = [state for state in self._states.values() if state.is_changed]

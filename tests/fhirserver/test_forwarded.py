@@ -208,6 +208,7 @@ def test_settings_of_another_form_are_refused():
             "FHIRSERVER_PROXIES": "10.0.0.0/8, 2001:db8::5",
             "FHIRSERVER_CORS_ORIGINS": "https://app.example, *",
             "FHIRSERVER_PROXY_HEADER": "forwarded",
+            "FHIRSERVER_REFERENTIAL_INTEGRITY": "on",
         },
     ],
 )
