@@ -368,7 +368,7 @@ def compartments_of(resources: list[Json]) -> Json:
     return {
         resource["code"]: {entry["code"]: entry["param"] for entry in resource["resource"] if entry.get("param")}
         for resource in resources
-        if resource["url"].startswith("http://hl7.org/fhir/CompartmentDefinition/")
+        if resource["url"] != "http://hl7.org/fhir/CompartmentDefinition/example"
     }
 
 

@@ -54,25 +54,24 @@ def by_labels(rows: Iterable[Row]) -> dict[Labels, Sequence[str]]:
     return {labels: sorted(concerned) for labels, concerned in patients.items()} or {(): ()}
 
 
-def disclosed(type_: str, rows: Iterable[Row]) -> Counter[tuple[str, Labels]]:
-    """How many of the rows of a searchset, matches of `type_` and what they include, each patient had by labels."""
-    labelled = [(row, visibility(row.facts)) for row in rows]
-    if any(labels for _, labels in labelled):
-        labelled = list(_hanging(type_, labelled))
-    return Counter((patient, labels) for row, labels in labelled for patient in row.patients)
+def disclosed(matches: Sequence[Row], included: Sequence[Row]) -> Counter[tuple[str, Labels]]:
+    """How many of the rows of a searchset, its matches and what they include, each patient had by labels."""
+    labelled = [(row, visibility(row.facts)) for row in matches]
+    others = [(row, visibility(row.facts)) for row in included]
+    if any(labels for _, labels in (*labelled, *others)):
+        others = list(_hanging(labelled, others))
+    return Counter((patient, labels) for row, labels in (*labelled, *others) for patient in row.patients)
 
 
-def _hanging(type_: str, labelled: Sequence[tuple[Row, Labels]]) -> Iterator[tuple[Row, Labels]]:
+def _hanging(
+    matches: Sequence[tuple[Row, Labels]], included: Iterable[tuple[Row, Labels]]
+) -> Iterator[tuple[Row, Labels]]:
     """Give a row that is there only because hidden ones include it their labels too: its number would tell of them.
 
     Who refers to whom is read from the bytes; a row for which that cannot be seen has the labels of every match.
     """
-    matches = [(row, labels) for row, labels in labelled if row.type == type_]
     every = [labels for _, labels in matches]
-    for row, labels in labelled:
-        if row.type == type_:
-            yield row, labels
-            continue
+    for row, labels in included:
         above = [more for match, more in matches if _are_linked(match, row)]
         inherited = () if () in above else [label for more in above or every for label in more]
         yield row, tuple(dict.fromkeys((*labels, *inherited)))

@@ -32,6 +32,7 @@ _PROFILES: Final[Mapping[str, str]] = {
     "read": "Read",
     "vread": "Read",
     "search": "Query",
+    "search-system": "Query",
     "create": "Create",
     "update": "Update",
     "delete": "Delete",
@@ -44,6 +45,7 @@ _INTERACTIONS: Final[Mapping[str, tuple[str, parts.Action, parts.Role]]] = {
     "history-type": ("history-type", "E", "query"),
     "history-system": ("history-system", "E", "query"),
     "search": ("search-type", "E", "query"),
+    "search-system": ("search-system", "E", "query"),
     "operation": ("operation", "E", "query"),
     "create": ("create", "C", "create"),
     "update": ("update", "U", "update"),
@@ -70,9 +72,16 @@ def write_events(access: Access, interaction: str, row: Row) -> list[Event]:
 
 
 def search_events(
-    access: Access, type_: str, query_string: str, rows: Iterable[Row], labels: Labels = ()
+    access: Access,
+    path: str,
+    query_string: str,
+    matches: Sequence[Row],
+    *,
+    included: Sequence[Row] = (),
+    labels: Labels = (),
+    types: Sequence[str] = (),
 ) -> list[Event]:
-    """A search was answered with `rows`, the included ones among them.
+    """A search at `path`, below the FHIR base, was answered with `matches` and what they include.
 
     What was asked is told, not what was found; the patients are those of the rows and those the query names, and each
     is told how many resources of their own the answer held. Where there are several, each is told the names of the
@@ -80,22 +89,33 @@ def search_events(
 
     Resources with labels that say who may see them are counted in events of their own, which carry those labels: to
     whom they are hidden, the search is told as if it had not found them. `labels` are those of the resources by which a
-    chain or `_has` found the rows, and count for all of these: that they were found tells of them.
+    chain or `_has` found the rows, and count for all of these: that they were found tells of them. `types` are those
+    searched, where the path does not name one.
     """
-    return _query_events(access, "search", type_, query_string, _disclosed(type_, query_string, rows, labels))
+    type_ = "Patient" if "Patient" in types else path.rpartition("/")[2]
+    interaction = "search-system" if not path or path.endswith("*") else "search"
+    counts = _disclosed(type_, query_string, matches, included, labels)
+    if path.startswith("Patient/"):
+        counts.setdefault(("/".join(path.split("/")[:2]), ()), 0)
+    return _query_events(access, interaction, path, query_string, counts)
 
 
 def operation_events(
     access: Access, type_: str, address: str, rows: Iterable[Row], query_string: str = "", labels: Labels = ()
 ) -> list[Event]:
     """An operation at `address` was answered with `rows`, told as a search is; `type_` is empty for the system."""
-    return _query_events(access, "operation", address, query_string, _disclosed(type_, query_string, rows, labels))
+    found = list(rows)
+    matches, included = [one for one in found if one.type == type_], [one for one in found if one.type != type_]
+    counts = _disclosed(type_, query_string, matches, included, labels)
+    return _query_events(access, "operation", address, query_string, counts)
 
 
-def _disclosed(type_: str, query_string: str, rows: Iterable[Row], labels: Labels = ()) -> Counter[tuple[str, Labels]]:
+def _disclosed(
+    type_: str, query_string: str, matches: Sequence[Row], included: Sequence[Row], labels: Labels = ()
+) -> Counter[tuple[str, Labels]]:
     named = _named_patients(type_, query_string)
     counts: Counter[tuple[str, Labels]] = Counter({(patient, ()): 0 for patient in named})
-    for (patient, own), count in disclosed(type_, rows).items():
+    for (patient, own), count in disclosed(matches, included).items():
         counts[patient, tuple(dict.fromkeys((*own, *labels)))] += count
     return counts
 
@@ -120,7 +140,7 @@ def _query_events(
     is_shared = len({patient for patient, _ in concerned}) > 1
     asked = parts.query(cleaned, cleaned) if is_shared else whole
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
-    extra = (frozen(codes.AUDIT_LOG_USED),) if path == "AuditEvent" else ()
+    extra = (frozen(codes.AUDIT_LOG_USED),) if path.rpartition("/")[2] == "AuditEvent" else ()
     request = parts.request(access.request_id)
     return [
         event(

@@ -20,7 +20,8 @@ from fhirserver.interactions.entries import Entry, RefusedEntry, at_entry
 from fhirserver.interactions.history import History, history, history_system, history_type
 from fhirserver.interactions.preconditions import is_not_modified, parse_versions
 from fhirserver.interactions.read import read
-from fhirserver.interactions.search_type import Searchset, search_type
+from fhirserver.interactions.search import search
+from fhirserver.interactions.search_type import Searchset
 from fhirserver.interactions.update import update
 from fhirserver.interactions.vread import vread
 from fhirserver.operations import operation
@@ -71,7 +72,7 @@ def _perform(context: Context, entry: Entry, handling: Handling) -> Answer:
         case "history":
             return Answer(200, page=_history(context, entry))
         case "search":
-            return Answer(200, page=search_type(context, type_, query_pairs(entry.target.query), handling=handling))
+            return Answer(200, page=search(context, entry.target, handling))
         case "create":
             written = create(context, type_, entry.body, if_none_exist=request.if_none_exist)
             return Answer(201 if written.created else 200, row=written.row, is_written=True)

@@ -25,7 +25,7 @@ from fhirserver.search import cursor, values
 from fhirserver.search.cursor import Cursor
 from fhirserver.search.expression import Expression, evaluate
 from fhirserver.search.links import followed
-from fhirserver.search.parse import parse
+from fhirserver.search.parse import parse, parse_together
 from fhirserver.search.query import Handling, Pair, Query
 from fhirserver.store.resource_store import ResourceStore
 from fhirserver.store.rows import Row
@@ -112,21 +112,31 @@ class Context:
         Raises BadRequest, NotFound for a type that is not served, or Forbidden where a reference is followed to a type
         that the token does not cover; of several types, to none that it covers.
         """
-        query = parse(
-            declaration_of(type_),
-            pairs,
-            handling=handling,
-            zone=self.zone,
-            supported=SUPPORTED,
-            base=self.config.fhir_base,
-            lookup=StoredDefinitions(self.store, self.config.fhir_base),
-            count_default=self.config.page_default,
-            count_max=self.config.page_max,
-        )
-        for types in followed(query.expression):
-            if not any(self.access.admits("search", followed_type) for followed_type in types):
-                self.access.admit("search", types[0])
+        query = parse(declaration_of(type_), pairs, handling=handling, **self._settings())
+        self._admit_followed(query)
         return query
+
+    def query_of(self, types: Sequence[str], pairs: Pairs, handling: Handling = "strict") -> Query:
+        """What a search of several types together asks; raises as `query` does."""
+        declarations = [declaration_of(type_) for type_ in types]
+        query = parse_together(declarations, pairs, handling=handling, **self._settings())
+        self._admit_followed(query)
+        return query
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "zone": self.zone,
+            "supported": SUPPORTED,
+            "base": self.config.fhir_base,
+            "lookup": StoredDefinitions(self.store, self.config.fhir_base),
+            "count_default": self.config.page_default,
+            "count_max": self.config.page_max,
+        }
+
+    def _admit_followed(self, query: Query) -> None:
+        for branch in query.asked:
+            for types in followed(branch.expression):
+                self.access.admit_any("search", types)
 
     def criteria(self, type_: str, text: str) -> Query:
         """The criteria of a conditional write, as a search string with or without `Type?` before it.

@@ -18,7 +18,8 @@ import msgspec
 
 from fhirserver.errors import BadRequest, FhirError, Issue, NotSupported, TooCostly, Unprocessable
 from fhirserver.interactions.context import Context, declaration_of, refusal
-from resources import validation
+from fhirserver.search.compartment import EVERY_TYPE
+from resources import SUPPORTED, validation
 from resources.exact import has_duplicate_names
 
 Interaction = Literal["read", "vread", "history", "search", "create", "update", "delete", "operation"]
@@ -60,7 +61,8 @@ class _Bundle(msgspec.Struct, frozen=True):
 class Target:
     """What a relative address names: a type, one resource, one version, a search, a history, or an operation.
 
-    The type is empty for an operation and for the history of the system.
+    The type is empty for an operation, the history and a search of the system; `member` is the type, or `*`, that is
+    searched in the compartment of the resource.
     """
 
     type: str
@@ -69,6 +71,7 @@ class Target:
     is_history: bool = False
     query: str = ""
     operation: str = ""
+    member: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +176,12 @@ def parse_target(url: str, base: str) -> Target:
     Raises BadRequest where it is no such address, NotSupported for what this server does not offer, NotFound for a type
     that it does not serve.
     """
-    relative = url.removeprefix(base + "/")
+    relative = url.removeprefix(base + "/") if url.startswith(base + "/") else url.removeprefix(base)
     path, _, query = relative.partition("?")
     segments = path.split("/")
     match segments:
+        case [""]:
+            return Target("", query=query)
         case ["_history"]:
             return Target("", is_history=True, query=query)
         case [name] if name.startswith("$"):
@@ -193,6 +198,8 @@ def parse_target(url: str, base: str) -> Target:
             target = Target(type_, id_, query=query)
         case [type_, id_, "_history"]:
             target = Target(type_, id_, is_history=True, query=query)
+        case [type_, id_, member] if member in SUPPORTED or member == EVERY_TYPE:
+            target = Target(type_, id_, query=query, member=member)
         case [type_, id_, "_history", version_id]:
             target = Target(type_, id_, version_id, query=query)
         case _:
@@ -220,10 +227,14 @@ def _interaction(method: str, target: Target) -> Interaction:
             interaction = "vread"
         case "GET" if target.is_history:
             interaction = "history"
-        case "GET":
-            interaction = "read" if is_instance else "search"
         case _ if target.is_history:
             raise NotSupported(f"{method} is not offered for a history.", expression="request.method")
+        case "GET" if target.member or not target.type:
+            interaction = "search"
+        case _ if target.member or not target.type:
+            raise NotSupported(f"{method} is not offered for this address.", expression="request.method")
+        case "GET":
+            interaction = "read" if is_instance else "search"
         case "POST" if target.id is None:
             interaction = "create"
         case "PUT" if is_instance:

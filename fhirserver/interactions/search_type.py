@@ -24,8 +24,12 @@ from fhirserver.store.rows import Row
 
 @dataclass(frozen=True, slots=True)
 class Searchset:
-    """A page: its matches, what they include, the total where it is known, and the sealed position of the rest."""
+    """A page: its matches, what they include, the total where it is known, and the sealed position of the rest.
 
+    `path` is where the search was asked, below the FHIR base.
+    """
+
+    path: str
     query: Query
     rows: Sequence[Row]
     included: Sequence[Row]
@@ -42,16 +46,28 @@ def search_type(context: Context, type_: str, pairs: Pairs, *, handling: Handlin
     context.access.admit("search", type_)
     after = continued(context, type_, pairs)
     query = context.query(type_, pairs if after is None else after.pairs, handling)
+    return page(context, type_, query, after)
+
+
+def page(context: Context, path: str, query: Query, after: Cursor | None) -> Searchset:
+    """A page of a search at `path`, from its beginning or `after` an earlier one; what it discloses is audited."""
     found = context.store.search(query, position=_position(after))
-    asked = urlencode(query.self_pairs)
-    disclosed = [*found.rows, *found.included]
-    context.note(audit.search_events(context.access, type_, asked, disclosed, found.labels))
+    events = audit.search_events(
+        context.access,
+        path,
+        urlencode(query.self_pairs),
+        found.rows,
+        included=found.included,
+        labels=found.labels,
+        types=[type_ for branch in query.branches for type_ in branch.types],
+    )
+    context.note(events)
     following = None
     if found.next is not None:
         following = context.seal(
-            type_, query.self_pairs, count=query.count, after=found.next.after, snapshot=found.next.snapshot
+            path, query.self_pairs, count=query.count, after=found.next.after, snapshot=found.next.snapshot
         )
-    return Searchset(query, found.rows, found.included, found.total, following)
+    return Searchset(path, query, found.rows, found.included, found.total, following)
 
 
 def continued(context: Context, subject: str, pairs: Pairs) -> Cursor | None:

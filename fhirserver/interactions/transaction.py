@@ -18,12 +18,12 @@ from fhirserver import audit
 from fhirserver.errors import BadRequest, FhirError, NotSupported, PreconditionFailed, Unprocessable
 from fhirserver.interactions.batch import Answer, read_answer
 from fhirserver.interactions.conditional_reference import conditional_references, temporary_references
-from fhirserver.interactions.context import Context, query_pairs
+from fhirserver.interactions.context import Context
 from fhirserver.interactions.create import only_match
 from fhirserver.interactions.delete import delete_in
 from fhirserver.interactions.entries import Entry, RefusedEntry, Target, at_entry
 from fhirserver.interactions.preconditions import parse_versions
-from fhirserver.interactions.search_type import search_type
+from fhirserver.interactions.search import check_search, search
 from fhirserver.interactions.update import check_id, update_in
 from fhirserver.search.query import Handling, Query
 from fhirserver.store.rows import Row
@@ -52,7 +52,7 @@ def _search(context: Context, entry: Entry, handling: Handling) -> Answer:
     """A search sees the result of the transaction. What it cannot answer fails alone: the rest is written already."""
     try:
         with at_entry(entry.index):
-            page = search_type(context, entry.target.type, query_pairs(entry.target.query), handling=handling)
+            page = search(context, entry.target, handling)
     except FhirError as error:
         return Answer(error.status, error=error)
     return Answer(200, page=page)
@@ -93,10 +93,10 @@ class Plan:
         for entry in understood:
             with at_entry(entry.index):
                 references.update(_names(entry, ids))
-                if entry.interaction != "operation":  # which was refused
-                    context.access.admit(entry.interaction, entry.target.type)
                 if entry.interaction == "search":  # one that cannot be understood fails the whole, before it begins
-                    context.query(entry.target.type, query_pairs(entry.target.query), handling)
+                    check_search(context, entry.target, handling)
+                elif entry.interaction != "operation":  # which was refused
+                    context.access.admit(entry.interaction, entry.target.type)
                 if entry.request.if_none_exist is not None:
                     criteria[entry.index] = context.criteria(entry.target.type, entry.request.if_none_exist)
                 for text in conditional_references(entry.body):

@@ -33,7 +33,7 @@ _encode = msgspec.json.encode
 def searchset(found: Searchset, base: str) -> bytes:
     """The Bundle of a page: matches, included resources, and an OperationOutcome on what leniency passed over."""
     query = found.query
-    address = f"{base}/{query.type}"
+    address = f"{base}/{found.path}" if found.path else base
     links = [("self", _with_query(address, query.self_pairs)), *_next(address, found.next)]
     entries: list[bytes] = []
     if query.summary != "count":

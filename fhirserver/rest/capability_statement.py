@@ -21,6 +21,7 @@ from fhirserver.operations import OFFERED
 from fhirserver.operations.operation import Operation, Target
 from fhirserver.rest.negotiation import FORMATS
 from fhirserver.search import text
+from fhirserver.search.compartment import COMPARTMENTS
 from fhirserver.store.resource_store import WITHOUT_TYPE_HISTORY
 from resources import SUPPORTED, Declaration
 
@@ -42,7 +43,9 @@ _WORDS = {
 _MODIFIERS = (
     "Modifiers: :missing for all parameters but composites; for tokens :not :text :of-type :in :not-in :above :below; "
     "for strings :exact :contains; for references :[type] :identifier :above :below; for uris :above :below. Prefixes "
-    "for dates, numbers and quantities: eq ne gt lt ge le sa eb ap. Quantities in units of UCUM are converted."
+    "for dates, numbers and quantities: eq ne gt lt ge le sa eb ap. Quantities in units of UCUM are converted. "
+    "References are followed: chained parameters and _has to any depth, and _list. Several types are searched together "
+    "at the base, with _type."
 )
 
 
@@ -115,10 +118,16 @@ def capability_statement(
                 "security": _security(base),
                 "resource": [_resource(declaration, routed, fhir_base, policy) for declaration in SUPPORTED.values()],
                 "interaction": _interactions(SYSTEM_INTERACTIONS, routed),
+                "compartment": [f"http://hl7.org/fhir/CompartmentDefinition/{code}" for code in _compartments()],
                 "operation": [_operation(one, fhir_base) for one in OFFERED if one.is_at(Target())],
             }
         ],
     }
+
+
+def _compartments() -> list[str]:
+    """The ids of the published definitions, which begin with a small letter."""
+    return [code[0].lower() + code[1:] for code in COMPARTMENTS]
 
 
 def _security(base: str) -> dict[str, Any]:

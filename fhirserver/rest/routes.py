@@ -25,7 +25,9 @@ from fhirserver.interactions.delete import delete
 from fhirserver.interactions.entries import is_id, read_bundle
 from fhirserver.interactions.history import history, history_system, history_type
 from fhirserver.interactions.read import read
-from fhirserver.interactions.search_type import search_type
+from fhirserver.interactions.search_compartment import check_compartment, search_compartment
+from fhirserver.interactions.search_system import search_system
+from fhirserver.interactions.search_type import Searchset, search_type
 from fhirserver.interactions.transaction import transaction
 from fhirserver.interactions.update import update
 from fhirserver.interactions.vread import vread
@@ -41,6 +43,7 @@ from fhirserver.rest.exchange import Exchange
 from fhirserver.rest.formats import as_json
 from fhirserver.rest.negotiation import check_form_content, fhir_format, resource_format
 from fhirserver.rest.service import Service
+from fhirserver.search.compartment import EVERY_TYPE
 from resources import SUPPORTED
 
 Authenticate = Callable[[], Access]
@@ -58,6 +61,10 @@ ROUTED = (
     ("GET", "/_history", "history_system", ("history-system",)),
     ("GET", "/<type>", "search", ("search-type",)),
     ("POST", "/<type>/_search", "search_by_post", ("search-type",)),
+    ("GET", "", "search_system", ("search-system",)),
+    ("POST", "/_search", "search_system_by_post", ("search-system",)),
+    ("GET", "/<type>/<id>/<target>", "search_compartment", ("search-type",)),
+    ("POST", "/<type>/<id>/<target>/_search", "search_compartment_by_post", ("search-type",)),
     ("POST", "/<type>", "create", ("create",)),
     ("PUT", "/<type>/<id>", "update", ("update",)),
     ("DELETE", "/<type>/<id>", "delete", ("delete",)),
@@ -180,17 +187,37 @@ class Routes:
     def search(self, type: str) -> Response:
         """Search a resource type (search-type)."""
         exchange, context = self._begin(type)
-        return self._searchset(exchange, context, type)
+        return self._searchset(exchange, context, partial(search_type, context, type))
 
     def search_by_post(self, type: str) -> Response:
         """Search a resource type by a form; parameters of the address count too (search-type)."""
         check_form_content(request.content_type)
         exchange, context = self._begin(type)
-        try:
-            form = query_pairs(read_body(request, self._limit).decode("ascii"))
-        except UnicodeDecodeError as error:
-            raise BadRequest("The form cannot be read: it must be percent-encoded UTF-8.") from error
-        return self._searchset(exchange.with_pairs(form), context, type)
+        return self._searchset(self._with_form(exchange), context, partial(search_type, context, type))
+
+    def search_system(self) -> Response:
+        """Search several resource types together (search-system)."""
+        context = self._service.context(self._authenticate())
+        return self._searchset(Exchange.of(request, self._base), context, partial(search_system, context))
+
+    def search_system_by_post(self) -> Response:
+        """Search several resource types together by a form (search-system)."""
+        check_form_content(request.content_type)
+        context = self._service.context(self._authenticate())
+        exchange = self._with_form(Exchange.of(request, self._base))
+        return self._searchset(exchange, context, partial(search_system, context))
+
+    def search_compartment(self, type: str, id: str, target: str) -> Response:
+        """Search what belongs to one resource, of a type or of all (search-type)."""
+        exchange, context = self._begin_compartment(type, id, target)
+        return self._searchset(exchange, context, partial(search_compartment, context, type, id, target))
+
+    def search_compartment_by_post(self, type: str, id: str, target: str) -> Response:
+        """Search what belongs to one resource by a form (search-type)."""
+        check_form_content(request.content_type)
+        exchange, context = self._begin_compartment(type, id, target)
+        search = partial(search_compartment, context, type, id, target)
+        return self._searchset(self._with_form(exchange), context, search)
 
     def bundle(self) -> Response:
         """Do several interactions at once (batch, transaction)."""
@@ -233,9 +260,23 @@ class Routes:
             raise refusal_of(request.method, type if id is None else f"{type}/{id}")
         return Exchange.of(request, self._base, may_be_content=may_be_content), self._service.context(access)
 
-    def _searchset(self, exchange: Exchange, context: Context, type: str) -> Response:
-        work = partial(search_type, context, type, exchange.pairs, handling=exchange.preferences.handling)
+    def _begin_compartment(self, type: str, id: str, target: str) -> tuple[Exchange, Context]:
+        exchange, context = self._begin(type, id)
+        if target not in SUPPORTED and target != EVERY_TYPE:
+            raise refusal_of(request.method, f"{type}/{id}/{target}")
+        return exchange, context
+
+    def _searchset(self, exchange: Exchange, context: Context, search: Callable[..., Searchset]) -> Response:
+        work = partial(search, exchange.pairs, handling=exchange.preferences.handling)
         return exchange.answer(searchset(context.settle(work), self._base))
+
+    def _with_form(self, exchange: Exchange) -> Exchange:
+        """The parameters of the form beside those of the address."""
+        try:
+            form = query_pairs(read_body(request, self._limit).decode("ascii"))
+        except UnicodeDecodeError as error:
+            raise BadRequest("The form cannot be read: it must be percent-encoded UTF-8.") from error
+        return exchange.with_pairs(form)
 
     def _resource_body(self) -> bytes:
         """The resource that was sent, as JSON."""
@@ -277,13 +318,11 @@ def _refusal(method: str, segments: list[str]) -> FhirError:
         return _refusal_of_operation(method, segments)
     match segments:
         case [""]:
-            return MethodNotAllowed(
-                "The base takes a batch or transaction by POST; search across types is not offered."
-            )
+            return MethodNotAllowed("The base is searched by GET, and takes a batch or transaction by POST.")
         case ["_history"] | [_, "_history"]:
             return MethodNotAllowed("A history is asked for by GET.", headers={"Allow": "GET, HEAD, OPTIONS"})
         case ["_search"]:
-            return MethodNotAllowed("Search across all types is not offered.")
+            return MethodNotAllowed("Search by form is a POST.")
         case ["", *_]:
             return NotFound("Nothing is there: an address has no empty segment.")
         case [type, *_] if type not in SUPPORTED:
@@ -298,12 +337,20 @@ def _refusal(method: str, segments: list[str]) -> FhirError:
             return BadRequest(f"Not a resource id: {id}", code="value")
         case [_, _] if method == "PATCH":
             return MethodNotAllowed("PATCH is not offered: send the whole resource by PUT with If-Match.")
-        case [_, _, target, *_] if target in SUPPORTED or target == "*":
-            return NotSupported("Search of a compartment is not offered: search the type by its patient.")
+        case [type, _, target, *rest] if (target in SUPPORTED or target == EVERY_TYPE) and rest in ([], ["_search"]):
+            return _refusal_of_compartment(type, target)
         case [_, _] | [_, _, "_history"] | [_, _, "_history", _]:
             return MethodNotAllowed(f"{method} is not offered here.")
         case _:
             return NotFound(f"Nothing is at {'/'.join(segments)}.")
+
+
+def _refusal_of_compartment(type: str, target: str) -> FhirError:
+    try:
+        check_compartment(type, target)
+    except FhirError as error:
+        return error
+    return MethodNotAllowed("A compartment is searched by GET, and by form by POST.")
 
 
 def _refusal_of_operation(method: str, segments: list[str]) -> FhirError:

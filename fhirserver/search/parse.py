@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
+from typing import Any as AnyValue
 from typing import Protocol
 
 from fhirserver.errors import BadRequest, NotSupported, TooCostly
@@ -30,12 +31,12 @@ from fhirserver.search.expression import (
 )
 from fhirserver.search.filter import Reader
 from fhirserver.search.links import Chain, Has, Last, first_step
-from fhirserver.search.query import Handling, Include, Pair, Query
+from fhirserver.search.query import Branch, Handling, Include, Pair, Query
 from fhirserver.search.result_parameters import REPEATABLE, RESULT_PARAMETERS, UnknownName, Wanted
 from fhirserver.search.stored import SEPARATOR, Context, Lookup
 from resources.declaration import Declaration, SearchParameter
 
-__all__ = ["Include", "Query", "parse"]
+__all__ = ["Include", "Query", "parse", "parse_together"]
 
 MOST_PAIRS = 200
 MOST_COMPARISONS = 5000
@@ -122,6 +123,33 @@ def parse(
     for name, value in pairs:
         _read(name, value, reading)
     return _query(reading)
+
+
+def parse_together(
+    declarations: Sequence[Declaration], pairs: Sequence[Pair], *, handling: Handling, **settings: AnyValue
+) -> Query:
+    """Read the parameters of a search for several types, each of which has every parameter.
+
+    `settings` and errors are those of `parse`. What leniency passes over for one type is passed over for all.
+    """
+    used, ignored = tuple(pairs), dict[str, str]()
+    while True:
+        found = [parse(declaration, used, handling=handling, **settings) for declaration in declarations]
+        unknown = {name: reason for query in found for name, reason in query.ignored}
+        if not unknown:
+            break
+        ignored |= unknown
+        used = tuple((name, value) for name, value in used if name not in unknown)
+    alike: dict[Expression, list[str]] = {}
+    for query in found:
+        alike.setdefault(query.expression, []).append(query.type)
+    return replace(
+        found[0],
+        type="",
+        expression=Always(),
+        branches=tuple(Branch(tuple(types), expression) for expression, types in alike.items()),
+        ignored=tuple(ignored.items()),
+    )
 
 
 def _query(reading: _Reading) -> Query:

@@ -28,9 +28,18 @@ class Include:
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """What is asked of some of the types that are searched together."""
+
+    types: tuple[str, ...]
+    expression: Expression
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """What `parse` understood. Nothing here says what may be seen.
 
+    Where several types are searched together `type` is empty, and `branches` hold what is asked of each.
     `sort` holds pairs of parameter and whether descending; `count` is the size of a page, 0 for the total alone;
     `total` is None when nothing was said; `ignored` holds name and reason of what leniency passed over; `self_pairs`
     are the parameters that were used, for the self link.
@@ -46,3 +55,9 @@ class Query:
     includes: tuple[Include, ...] = ()
     ignored: tuple[tuple[str, str], ...] = ()
     self_pairs: tuple[Pair, ...] = ()
+    branches: tuple[Branch, ...] = ()
+
+    @property
+    def asked(self) -> tuple[Branch, ...]:
+        """What is asked of which types."""
+        return self.branches or (Branch((self.type,), self.expression),)

@@ -38,7 +38,7 @@ from fhirserver.store.database import Database, Document
 from fhirserver.store.expunge import Purge
 from fhirserver.store.facts import absent_facts
 from fhirserver.store.guard import Guard
-from fhirserver.store.indexes import BY_PATIENT, BY_UPDATE
+from fhirserver.store.indexes import BY_PATIENT, BY_UPDATE, BY_VALUE
 from fhirserver.store.links import Links
 from fhirserver.store.rows import Row, row_of
 from fhirserver.store.security_context import is_permitted
@@ -197,14 +197,11 @@ class ResourceStore:
         if query.type == "Binary":
             raise NotSupported("A Binary is found by the resource that refers to it, not by a search.")
         links = self._links(position)
-        expression = links.resolved(query.expression)
-        visible = self._visible("search", query.type)
-        asked = _asked(query.type, expression)
+        plan = self._plan(query, links)
         labels = tuple(links.labels)
         if query.count == 0:
-            return Page([], [], self._count(query.type, both(visible, asked), links.snapshot), None, labels)
-        order = _order(query.sort)
-        plan = _Plan(query, both(visible, asked), order, hint_for(expression, order))
+            return Page([], [], self._count(query.type, plan.wanted, links.snapshot), None, labels)
+        order = plan.order
         rows, snapshot, has_more = self._fetch(plan, links.snapshot, position)
         total = None
         if position is None and query.total != "none":  # a later page would count rows that are refused by now
@@ -220,8 +217,27 @@ class ResourceStore:
     def count(self, query: Query) -> int:
         """How many permitted rows match."""
         links = self._links()
-        asked = _asked(query.type, links.resolved(query.expression))
-        return self._count(query.type, both(self._visible("search", query.type), asked), links.snapshot)
+        return self._count(query.type, self._plan(query, links).wanted, links.snapshot)
+
+    def _plan(self, query: Query, links: Links) -> _Plan:
+        """How a search is asked of the database, once its references have been followed."""
+        order = _order(query.sort)
+        resolved = [(branch.types, links.resolved(branch.expression)) for branch in query.asked]
+        hints = {hint_for(expression, order) for _, expression in resolved}
+        hint = hints.pop() if len(hints) == 1 else None
+        if query.type:
+            ((_, expression),) = resolved
+            wanted = both(self._visible("search", query.type), _asked(query.type, expression))
+            # The trail has no index by update: an event is never updated.
+            return _Plan(query, wanted, order, None if query.type == "AuditEvent" and hint == BY_UPDATE else hint)
+        branches = [
+            {"t": {"$in": sorted(types)}, "$and": [visible, asked] if (asked := compile_expression(one)) else [visible]}
+            for types, one in resolved
+            if (visible := self._visible_of("search", types).get(self._database.resources.name)) is not None
+        ]
+        wanted = NOTHING if not branches else branches[0] if len(branches) == 1 else {"$or": branches}
+        # The indexes of an order are of one type, or of too many to be merged.
+        return _Plan(query, wanted, order, hint if hint == BY_VALUE and branches else None)
 
     def _links(self, position: Position | None = None, session: ClientSession | None = None) -> Links:
         """What follows the references of a search, for its first page, a later one, or within a transaction."""
@@ -270,9 +286,7 @@ class ResourceStore:
         fields = {**_ROW_FIELDS, **{path: 1 for path, _ in order}}
         if query.includes:
             fields["tk"] = 1
-        # The trail has no index by update: an event is never updated.
-        is_hinted = plan.hint is not None and (query.type != "AuditEvent" or plan.hint != BY_UPDATE)
-        options: Document = {"sort": dict(order), **({"hint": plan.hint} if is_hinted else {})}
+        options: Document = {"sort": dict(order), **({} if plan.hint is None else {"hint": plan.hint})}
         collection = self._database.collection_of(query.type)
         rows: list[Document] = []
         after = None if position is None else position.after
@@ -283,17 +297,18 @@ class ResourceStore:
             is_last = len(found) < missing
             if position is not None:
                 after = _keys(found[-1], order) if found else after
-                found = self._still_permitted(query.type, found)
+                found = self._still_permitted(found)
             rows += found
             if is_last or len(rows) > query.count:
                 return rows[: query.count], snapshot, len(rows) > query.count
 
-    def _still_permitted(self, type_: str, rows: list[Document]) -> list[Document]:
+    def _still_permitted(self, rows: list[Document]) -> list[Document]:
         """Those of an older state that exist and are permitted now: a link carries no authority."""
-        if not rows:
-            return rows
-        wanted = both(self._visible("search", type_), {"_id": {"$in": [row["_id"] for row in rows]}})
-        present = {row["_id"] for row in self._database.collection_of(type_).find(wanted, {"_id": 1}).to_list()}
+        types = sorted({row["t"] for row in rows})
+        present: set[str] = set()
+        for name, visible in self._visible_of("search", types).items():
+            wanted = both(visible, {"_id": {"$in": [row["_id"] for row in rows]}})
+            present |= {row["_id"] for row in self._database.database[name].find(wanted, {"_id": 1}).to_list()}
         return [row for row in rows if row["_id"] in present]
 
     def _count(self, type_: str, wanted: Filter, snapshot: Snapshot | None = None, most: int | None = None) -> int:

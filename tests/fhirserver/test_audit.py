@@ -706,7 +706,7 @@ def test_what_only_a_hidden_match_includes_is_not_counted_for_the_patient() -> N
     matches = [referring("r1", "Encounter/e1"), referring("r2", "Encounter/e2", labels=[HIDDEN])]
     included = [row("Encounter", "e1"), row("Encounter", "e2")]
 
-    events = audit.search_events(access(), "DiagnosticReport", "patient=p", [*matches, *included])
+    events = audit.search_events(access(), "DiagnosticReport", "patient=p", matches, included=included)
 
     assert counts(events) == {"Patient/p 0": ("2", []), "Patient/p 1": ("2", [HIDDEN])}
 
@@ -714,7 +714,7 @@ def test_what_only_a_hidden_match_includes_is_not_counted_for_the_patient() -> N
 def test_what_a_hidden_and_another_match_include_is_counted_for_the_patient() -> None:
     matches = [referring("r1", "Encounter/e1"), referring("r2", "Encounter/e1", labels=[HIDDEN])]
 
-    events = audit.search_events(access(), "DiagnosticReport", "patient=p", [*matches, row("Encounter", "e1")])
+    events = audit.search_events(access(), "DiagnosticReport", "patient=p", matches, included=[row("Encounter", "e1")])
 
     assert counts(events) == {"Patient/p 0": ("2", []), "Patient/p 1": ("1", [HIDDEN])}
 
@@ -723,15 +723,15 @@ def test_what_refers_to_a_hidden_match_only_is_not_counted_for_the_patient() -> 
     matches = [row("Encounter", "e1", labels=[HIDDEN]), row("Encounter", "e2")]
     included = [referring("r1", "Encounter/e1"), referring("r2", "https://fhir.example/fhir/Encounter/e2")]
 
-    events = audit.search_events(access(), "Encounter", "patient=p", [*matches, *included])
+    events = audit.search_events(access(), "Encounter", "patient=p", matches, included=included)
 
     assert counts(events) == {"Patient/p 0": ("2", []), "Patient/p 1": ("2", [HIDDEN])}
 
 
 def test_what_is_included_nobody_knows_why_is_not_counted_for_the_patient_beside_hidden_matches() -> None:
-    found = [row(), row(id_="b", labels=[HIDDEN]), row("Encounter", "e1")]
+    found = [row(), row(id_="b", labels=[HIDDEN])]
 
-    events = audit.search_events(access(), "ImagingStudy", "patient=p", found)
+    events = audit.search_events(access(), "ImagingStudy", "patient=p", found, included=[row("Encounter", "e1")])
 
     assert counts(events) == {"Patient/p 0": ("1", []), "Patient/p 1": ("2", [HIDDEN])}
 

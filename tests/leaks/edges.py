@@ -247,6 +247,54 @@ def _searches() -> Iterator[Edge]:
     )
 
 
+def _together() -> Iterator[Edge]:
+    """Searches of compartments and of several types."""
+    member = f"{INSTANCE}/<target>"
+    asked: tuple[tuple[str, str, str, Callable[[Record], str], tuple[str, ...]], ...] = (
+        ("studies of a patient", "GET", member,
+         lambda one: f"Patient/{one.key}/ImagingStudy?_total=accurate", ("Patient", "ImagingStudy")),
+        ("reports of a patient by study code", "GET", member,
+         lambda one: f"Patient/{one.key}/Observation?code=urn:leaks:code|{one.key}&_sort=date",
+         ("Patient", "Observation")),
+        ("everything of a patient", "GET", member,
+         lambda one: f"Patient/{one.key}/*?_total=accurate&_count=100&_sort=_id", TYPES),
+        ("observations of an encounter", "GET", member,
+         lambda one: f"{one.reference('Encounter')}/Observation?_total=accurate", ("Encounter", "Observation")),
+        ("a type that is not in the compartment", "GET", member,
+         lambda one: f"Patient/{one.key}/Organization", ("Patient",)),
+        ("several types by id", "GET", BASE,
+         lambda one: f"?_type=Patient,Observation&_id={one.key},{one.id('Observation')}&_total=accurate",
+         ("Patient", "Observation")),
+        ("all types by id", "GET", BASE,
+         lambda one: f"?_id={one.key},{one.id('ImagingStudy')}&_sort=_id", ("Patient", "ImagingStudy")),
+        ("two types by patient", "GET", BASE,
+         lambda one: f"?_type=ImagingStudy,DiagnosticReport&patient={one.key}", ("ImagingStudy", "DiagnosticReport")),
+    )  # fmt: skip
+    for name, method, rule, path, about in asked:
+        yield Edge(
+            f"search together: {name}",
+            method,
+            rule,
+            lambda record, path=path: Asked(f"/fhir/{path(record)}".replace("/?", "?")),
+            about,
+            tells="not in the compartment" not in name,
+        )
+    posted: tuple[tuple[str, str, Callable[[Record], str], Callable[[Record], Mapping[str, str]]], ...] = (
+        ("of several types", f"{BASE}/_search", lambda _: "_search", lambda one: {"_type": "Patient", "_id": one.key}),
+        ("of a compartment", f"{member}/_search", lambda one: f"Patient/{one.key}/Patient/_search", lambda _: {}),
+    )
+    for name, rule, path, pairs in posted:
+        yield Edge(
+            f"search by form {name}",
+            "POST",
+            rule,
+            lambda record, path=path, pairs=pairs: Asked(
+                f"/fhir/{path(record)}", body=_query(pairs(record)).encode(), content_type=FORM
+            ),
+            ("Patient",),
+        )
+
+
 def _told_of(type_: str, name: str) -> tuple[str, ...]:
     if "with their study" in name:
         return ("DocumentReference", "ImagingStudy")
@@ -671,5 +719,6 @@ def _matches() -> Iterator[Edge]:
 
 
 EDGES: Final = (
-    *_instances(), *_feeds(), *_searches(), *_batches(), *_writes(), *_operations(), *_retrievals(), *_matches(),
+    *_instances(), *_feeds(), *_searches(), *_together(), *_batches(), *_writes(), *_operations(),
+    *_retrievals(), *_matches(),
 )  # fmt: skip

@@ -31,7 +31,6 @@ def test_an_address_names_a_type_a_resource_a_version_or_a_search(url, target):
 @pytest.mark.parametrize(
     ("url", "error"),
     [
-        ("", NotFound),
         ("Nosuch/1", NotFound),
         ("Parameters", NotFound),
         ("/Patient/1", BadRequest),

@@ -10,7 +10,11 @@ from fhirserver import errors
 from fhirserver.rest.routes import ROUTED
 
 API = Path(__file__).parents[3] / "docs" / "api"
-PAGES = {"search-type": "search", **dict.fromkeys(("history-instance", "history-type", "history-system"), "history")}
+PAGES = {
+    "search-type": "search",
+    "search-system": "search",
+    **dict.fromkeys(("history-instance", "history-type", "history-system"), "history"),
+}
 
 
 @pytest.mark.parametrize("code", sorted({code for _, _, _, codes in ROUTED for code in codes}))
