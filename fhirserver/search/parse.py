@@ -8,11 +8,11 @@ demands.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import Any as AnyValue
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from fhirserver.errors import BadRequest, NotSupported, TooCostly
 from fhirserver.search import composite, date, near, number, quantity, reference, string, text, token, uri
@@ -29,7 +29,7 @@ from fhirserver.search.expression import (
     all_of,
     any_of,
 )
-from fhirserver.search.filter import Reader
+from fhirserver.search.filter import Reader, Subject
 from fhirserver.search.links import Chain, Has, Last, first_step
 from fhirserver.search.query import Branch, Handling, Include, Pair, Query
 from fhirserver.search.result_parameters import REPEATABLE, RESULT_PARAMETERS, UnknownName, Wanted
@@ -210,17 +210,25 @@ def _criterion(path: str, value: str, declaration: Declaration, reading: _Readin
     """The expression of one parameter of a type, whose name may follow references."""
     match first_step(path):
         case Has() as has:
-            return _referred_by(path, has, value, declaration, reading)
+            return _referred_by(
+                path, has, declaration, reading, lambda source: _criterion(has.rest, value, source, reading)
+            )
         case Chain() as chain:
-            return _refers(path, chain, value, declaration, reading)
+            return _refers(
+                path, chain, declaration, reading, lambda target: _criterion(chain.rest, value, target, reading)
+            )
         case Last("_list", modifier):
             return _listed(modifier, value, declaration, reading)
         case Last(name, modifier):
             return _values(name, modifier, value, declaration, reading)
 
 
-def _referred_by(path: str, has: Has, value: str, declaration: Declaration, reading: _Reading) -> Expression:
-    """`_has`: a resource of another type refers to this one, and the rest holds of that."""
+_Ask: TypeAlias = Callable[[Declaration], Expression]
+"""What is asked of a resource that a reference leads to, or comes from, by its type."""
+
+
+def _referred_by(path: str, has: Has, declaration: Declaration, reading: _Reading, ask: _Ask) -> Expression:
+    """`_has`: a resource of another type refers to this one, and what is asked holds of that."""
     reading.follow(path)
     source = reading.context.types.get(has.type)
     if source is None:
@@ -228,18 +236,18 @@ def _referred_by(path: str, has: Has, value: str, declaration: Declaration, read
     parameter = _reference(path, has.param, source)
     if parameter.targets and declaration.type not in parameter.targets:
         raise BadRequest(f"{path}: {has.type}.{has.param} does not refer to {declaration.type}", expression=path)
-    return ReferredBy(has.type, has.param, declaration.type, _criterion(has.rest, value, source, reading))
+    return ReferredBy(has.type, has.param, declaration.type, ask(source))
 
 
-def _refers(path: str, chain: Chain, value: str, declaration: Declaration, reading: _Reading) -> Expression:
-    """A chain: the rest holds of what the reference leads to. Types of which the same is asked are asked together."""
+def _refers(path: str, chain: Chain, declaration: Declaration, reading: _Reading, ask: _Ask) -> Expression:
+    """A chain: what is asked holds of what the reference leads to. Types of which the same is asked go together."""
     parameter = _reference(path, chain.param, declaration)
     types_of: dict[Expression, list[str]] = {}
     unknown = None
     for type_ in _destinations(path, chain, parameter, reading):
         reading.follow(path)
         try:
-            part = _criterion(chain.rest, value, reading.context.types[type_], reading)
+            part = ask(reading.context.types[type_])
         except UnknownName as error:  # a reference that may lead to several types: those that have the parameter
             unknown = error
             continue
@@ -279,7 +287,13 @@ def _listed(modifier: str | None, value: str, declaration: Declaration, reading:
         raise NotSupported(f"_list: the modifier ':{modifier}' is not offered", expression="_list")
     if "$" in value:
         raise NotSupported("_list: functional lists such as $current-problems are not offered", expression="_list")
-    return _referred_by("_list", Has("List", "item", "_id"), value, declaration, reading)
+    return _referred_by(
+        "_list",
+        Has("List", "item", "_id"),
+        declaration,
+        reading,
+        lambda source: _criterion("_id", value, source, reading),
+    )
 
 
 def _values(name: str, modifier: str | None, value: str, declaration: Declaration, reading: _Reading) -> Expression:
@@ -303,20 +317,35 @@ def _filter(modifier: str | None, value: str, declaration: Declaration, reading:
     """`_filter`, whose tests are criteria of their own."""
     if modifier is not None:
         raise NotSupported("_filter takes no modifier", expression="_filter")
+    try:
+        return Reader(value, reading.context).read(_Subject(declaration, reading))
+    except UnknownName as unknown:  # leniency would leave a filter that says something else
+        raise BadRequest(f"_filter: {unknown}", expression="_filter") from None
 
-    def criterion(name: str, modifier: str | None, value: str) -> Expression:
-        try:
-            return _values(name, modifier, value, declaration, reading)
-        except UnknownName as unknown:  # leniency would leave a filter that says something else
-            raise BadRequest(f"_filter: {unknown}", expression="_filter") from None
 
-    def declared(name: str) -> SearchParameter:
-        try:
-            return _declared(name, declaration)
-        except UnknownName as unknown:
-            raise BadRequest(f"_filter: {unknown}", expression="_filter") from None
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """The type of which the tests of a filter are read (`filter.Subject`)."""
 
-    return Reader(value, declared, criterion, reading.context).read()
+    declaration: Declaration
+    reading: _Reading
+
+    def declared(self, name: str) -> SearchParameter:
+        return _declared(name, self.declaration)
+
+    def criterion(self, name: str, modifier: str | None, value: str) -> Expression:
+        return _values(name, modifier, value, self.declaration, self.reading)
+
+    def refers(self, name: str, type_: str | None, ask: Callable[[Subject], Expression]) -> Expression:
+        chain = Chain(name, type_, "")
+        return _refers("_filter", chain, self.declaration, self.reading, self._asking(ask))
+
+    def referred_by(self, type_: str, name: str, ask: Callable[[Subject], Expression]) -> Expression:
+        has = Has(type_, name, "")
+        return _referred_by("_filter", has, self.declaration, self.reading, self._asking(ask))
+
+    def _asking(self, ask: Callable[[Subject], Expression]) -> _Ask:
+        return lambda declaration: ask(_Subject(declaration, self.reading))
 
 
 def _words(name: str, modifier: str | None, value: str, declaration: Declaration, reading: _Reading) -> Expression:

@@ -191,6 +191,15 @@ def _searches() -> Iterator[Edge]:
         ("by study of a document", "DocumentReference", lambda one: {"related": one.reference("ImagingStudy")}),
         ("by location", "DocumentReference", lambda one: {"location": f"urn:leaks:{one.key}"}),
         ("by description", "DocumentReference", lambda one: {"description": one.key}),
+        ("by filter", "ImagingStudy", lambda one: {"_filter": f"_id eq {one.id('ImagingStudy')}"}),
+        ("by filter, but others", "Patient", lambda one: {"_id": one.key, "_filter": f"not (_id eq {one.key})"}),
+        ("by a part of an identifier", "DiagnosticReport", lambda one: {"_filter": f"identifier co {one.key[-6:]}"}),
+        ("by words of a report", "DiagnosticReport", lambda one: {"_content": one.key}),
+        ("by words of a name", "Patient", lambda one: {"_content": f"Family-{one.key}", "_total": "estimate"}),
+        ("by patient, but some words", "ImagingStudy", lambda one: {"patient": one.key, "_content": "NOT nosuchword"}),
+        ("by a hierarchy", "Encounter", lambda one: {"_id": one.id("Encounter"), "part-of:above": one.id("Encounter")}),
+        ("by canonical quantity", "Observation",
+         lambda one: {"patient": one.key, "value-quantity": "gt0.001|http://unitsofmeasure.org|kg"}),
         ("of care teams", "CareTeam", lambda one: {"patient": one.key}),
         ("of Consents", "Consent", lambda one: {"patient": one.key, "status": "active"}),
         ("of related persons", "RelatedPerson", lambda one: {"patient": one.key}),
@@ -225,7 +234,11 @@ def _searches() -> Iterator[Edge]:
             TYPE,
             lambda record, type_=type_, pairs=pairs: Asked(f"/fhir/{type_}?{_query(pairs(record))}"),
             about,
-            tells=type_ not in {"AuditEvent", "Binary"} and "but" not in name and "by no date" not in name,
+            tells=type_ not in {"AuditEvent", "Binary"}
+            and "but" not in name
+            and "by no date" not in name
+            and "by a hierarchy" not in name
+            and "canonical" not in name,
         )
     posted = (asked[0], asked[3], asked[8], asked[24], asked[39], asked[40])
     for name, type_, pairs in posted:

@@ -164,6 +164,13 @@ def test_a_filter_joins_the_other_parameters(matches):
         "nonsense eq a",
         "gen*der eq a",
         "gender eq a]",
+        "general-practitioner[name co x] eq a",
+        "general-practitioner[name co x.name co y",
+        "general-practitioner.",
+        "general-practitioner.nosuch eq a",
+        "_has:Observation:patient:nosuch eq a",
+        "_has:Observation:patient eq a",
+        "gender.name eq a",
     ],
 )
 @pytest.mark.parametrize("handling", ["strict", "lenient"])
@@ -187,9 +194,7 @@ def test_a_value_of_the_wrong_form_is_refused_by_its_parameter(refusal, asked, n
 @pytest.mark.parametrize(
     "asked",
     [
-        "general-practitioner.name co x",
-        "link[type eq refer].other pr true",
-        "_has:Observation:patient:code eq x",
+        "gender:not eq x",
         "gender gt a",
         "birthdate co 19",
         "given po 2020",
