@@ -31,6 +31,10 @@ class Networks(tuple[IPv4Network | IPv6Network, ...]):
         """The text from which they are read again, by a worker process."""
         return ", ".join(str(one) for one in self)
 
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        """From the same text when another process takes them over."""
+        return type(self), (str(self),)
+
 
 class Origins(frozenset[str]):
     """Origins of browser applications (scheme, host and port), or `*` for all. Raises ValueError where one is none."""
@@ -48,6 +52,10 @@ class Origins(frozenset[str]):
     def __str__(self) -> str:
         """The text from which they are read again, by a worker process."""
         return ", ".join(sorted(self))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        """From the same text when another process takes them over."""
+        return type(self), (str(self),)
 
 
 class Switch(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -215,3 +216,4 @@ def test_settings_of_another_form_are_refused():
 def test_a_worker_process_reads_the_settings_as_they_were(environ, tmp_path):
     config = Config.from_environment(environ, data=tmp_path)
     assert Config.from_environment(cli._environment(config)) == config
+    assert deepcopy(config) == config
