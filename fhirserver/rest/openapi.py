@@ -55,7 +55,7 @@ _RESOURCE = {"type": "object", "required": ["resourceType"], "properties": {"res
 _ID = {"type": "string", "pattern": r"^[A-Za-z0-9\-\.]{1,64}$"}
 _READING = ("_elements", "_format", "_pretty", "_summary")
 _WRITING = ("_format", "_pretty")
-_VERSIONS = ("_count", "_format", "_pretty", "_since")
+_VERSIONS = ("_at", "_before", "_count", "_format", "_pretty", "_since", "_sort")
 _FORM = "application/x-www-form-urlencoded"
 
 # By interaction: query parameters, headers, and the statuses of success.
