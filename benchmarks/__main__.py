@@ -19,7 +19,7 @@ from benchmarks import bulk, compare, data, decision, dicom, processes, programs
 from benchmarks.compare import Comparison, Figure
 from benchmarks.programs import Program
 
-PARTS = ("decision", "floor", "across", "dicom", "growth")
+PARTS = ("decision", "floor", "across", "feed", "dicom", "growth")
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 FOLLOWED = 10_000
 GROWN = (10_000, 1_000_000)
@@ -76,7 +76,7 @@ def main() -> int:
         folder = Path(name)
         if "decision" in options.parts:
             results.timings += decision.timings()
-        if {"floor", "across", "dicom"} & set(options.parts):
+        if {"floor", "across", "feed", "dicom"} & set(options.parts):
             _beside_each_other(folder, options, results, stack)
         if "growth" in options.parts:
             _growth(folder, options, results)
@@ -126,6 +126,9 @@ def _beside_each_other(folder: Path, options: argparse.Namespace, results: Resul
             results.comparisons += dicom.beside(orthanc, server, granted, options.rounds, patient_number=0)
     memory = max(processes.resident(worker) for worker in processes.workers(server.roots))
     results.quantities.append(Quantity("memory of a worker", memory / 1e6, WORKER_BYTES / 1e6, "MB"))
+    # Last, since answers of five megabytes are no measure of what a worker takes.
+    if "feed" in options.parts:
+        results.comparisons.append(_feed(region, server, granted["system"], options.rounds))
 
 
 def _server(folder: Path, region: data.Region) -> AbstractContextManager[Program]:
@@ -178,6 +181,18 @@ def _across(region: data.Region, server: Program, granted: dict[str, str | None]
     figures = compare.rounds(times, turns)
     ratio = figures["every"].cpu / figures["one"].cpu
     return Comparison(f"latest 20 of {region.patients:,} patients", figures["one"], figures["every"], ratio, 3.0)
+
+
+def _feed(region: data.Region, server: Program, token: str | None, times: int) -> Comparison:
+    """The latest thousand versions of studies, half of them past ones, beside the latest thousand studies."""
+    changes = [workloads.wire(query, server.host, token) for query in workloads.changes(region)]
+    compare.measure(server, changes, 200, connections=1)
+    search = workloads.Workload("studies", 3.0, 20, 200, workloads.latest_studies)
+    history = workloads.Workload("versions", 3.0, 20, 200, workloads.latest_versions)
+    turns = {one.name: partial(_turn, one, region, server, token) for one in (search, history)}
+    figures = compare.rounds(times, turns)
+    ratio = figures["versions"].cpu / figures["studies"].cpu
+    return Comparison("history feed of 1,000", figures["studies"], figures["versions"], ratio, 3.0)
 
 
 def _growth(folder: Path, options: argparse.Namespace, results: Results) -> None:

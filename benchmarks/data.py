@@ -175,6 +175,11 @@ def _series(study: int, number: int) -> Resource:
     }
 
 
+def changed_study(number: int, patient_number: int, turn: int) -> bytes:
+    """The study as an update sends it, a little otherwise each time."""
+    return encoded(imaging_study(number, patient_number) | {"description": f"Change {turn}"})
+
+
 def diagnostic_report(number: int, patient_number: int, *, study: str | None = None) -> Resource:
     """A DiagnosticReport of about 1.2 KB on a study."""
     return {

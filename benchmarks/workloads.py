@@ -93,6 +93,30 @@ WORKLOADS = (
 )
 
 
+def changes(region: data.Region) -> list[Query]:
+    """Three updates of each of 250 studies, one study after the other: two of the versions are past ones then."""
+    studies = [(number, patient) for patient in region.with_many() for number in region.studies_of(patient)]
+    return [
+        Query("PUT", f"/ImagingStudy/bench-s{number}", data.changed_study(number, patient, turn))
+        for turn in range(3)
+        for number, patient in studies[:CHANGED]
+    ]
+
+
+CHANGED = 250
+"""Studies that are changed before the feed is measured."""
+
+
+def latest_versions(_region: data.Region, _chance: random.Random) -> Query:
+    """The latest thousand versions of studies."""
+    return Query("GET", "/ImagingStudy/_history?_count=1000")
+
+
+def latest_studies(_region: data.Region, _chance: random.Random) -> Query:
+    """The latest thousand studies."""
+    return Query("GET", "/ImagingStudy?_count=1000")
+
+
 def latest_across_patients(_region: data.Region, _chance: random.Random) -> Query:
     """The latest twenty studies of all patients who are followed."""
     return Query("GET", "/ImagingStudy?_sort=-started&_count=20")
