@@ -162,7 +162,7 @@ class ResourceStore:
         document = current
         if current["v"] != version:
             past = self._database.history.find_one({"_id": f"{reference}/_history/{version}"})
-            if past is None or not VersionReader(self._database, self._access).permits("vread", past):
+            if past is None or not VersionReader(self._database, self._access, "vread").permits(past):
                 raise NotFound(f"{reference} has no version {version}.")
             document = past
         if document.get("del"):
@@ -182,6 +182,10 @@ class ResourceStore:
         if unfit := WITHOUT_TYPE_HISTORY.intersection(types):
             raise NotSupported(f"The history of all resources is not offered for {', '.join(sorted(unfit))}.")
         return VersionReader(self._database, self._access).of_types(types, span)
+
+    def versions(self, references: Collection[str]) -> list[Row]:
+        """The versions that references name (`Type/id/_history/version`), as far as they may be disclosed."""
+        return VersionReader(self._database, self._access, "vread").named(references)
 
     def complete_until(self) -> datetime:
         """An instant up to which what is read from now on has every version; what is under way may come after it."""

@@ -26,6 +26,7 @@ from fhirserver.store.guard import Guard
 from fhirserver.store.indexes import BY_CHANGE, BY_RESOURCE, BY_UPDATE
 from fhirserver.store.patient_access import PatientState
 from fhirserver.store.rows import Row
+from resources import SUPPORTED
 
 Place = tuple[datetime, str]
 """Where a version stands: its instant, and its resource. No resource has two versions of one instant."""
@@ -35,6 +36,8 @@ MOST_PASSED_OVER = 10_000
 
 FEW = 1_000
 """Resources for which past versions are looked up by resource, and none of others is passed over."""
+
+_INCLUDABLE = frozenset(SUPPORTED) - {"AuditEvent", "Binary"}
 
 _LEAST_AT_ONCE, _MOST_AT_ONCE = 100, 2_000
 
@@ -122,10 +125,11 @@ class _Found:
 class VersionReader:
     """Reads the versions that one access may see."""
 
-    def __init__(self, database: Database, access: Guard) -> None:
-        """Nothing is read yet."""
+    def __init__(self, database: Database, access: Guard, interaction: Interaction = "history") -> None:
+        """Nothing is read yet; `interaction` is what must be permitted."""
         self._database = database
         self._access = access
+        self._interaction: Interaction = interaction
         self._accesses: dict[str, PatientAccess] = {}
 
     def of_resource(self, current: Document, span: Span) -> Versions:
@@ -151,6 +155,26 @@ class VersionReader:
         currents = found.hint(by_index).to_list()
         until = _place(currents[-1]) if len(currents) > span.count else None
         return self._page(span, currents, self._past(types, visible, by_index, span, until))
+
+    def named(self, references: Iterable[str]) -> list[Row]:
+        """The versions that these references (`Type/id/_history/version`) name, as far as the access may see them.
+
+        Deletions are left out, as are Binaries, which are decided one by one. Two queries at most for each collection.
+        """
+        asked = {one: one.partition("/_history/") for one in references if one.partition("/")[0] in _INCLUDABLE}
+        types = sorted({reference.partition("/")[0] for reference, _, _ in asked.values()})
+        of_resources = sorted({reference for reference, _, _ in asked.values()})
+        if not asked:
+            return []
+        visible = self._visible(types)
+        current = {"$and": [{"_id": {"$in": of_resources}}, visible]}
+        present = self._database.resources.find(current, _CURRENT).hint([("_id", 1)]).to_list()
+        found = [one for one in present if f"{one['_id']}/_history/{one['v']}" in asked]
+        past = self._database.history.find({"_id": {"$in": sorted(asked)}}, _PAST).to_list()
+        found += self._permitted(past, {one["_id"]: _labels(one) for one in present})
+        live = [one for one in found if not one.get("del")]
+        self._add_bodies(live)
+        return [whole_row(one, self._database.objects) for one in live]
 
     # Joining
 
@@ -238,18 +262,18 @@ class VersionReader:
         return [
             {**one, "facts": {**one["facts"], "labels": [*one["facts"]["labels"], *present[one["r"]]]}}
             for one in asked
-            if self._holds("history", one["facts"])
+            if self._holds(one["facts"])
         ]
 
-    def permits(self, interaction: Interaction, past: Document) -> bool:
+    def permits(self, past: Document) -> bool:
         """Whether the own facts of one past version permit, with the relations and Consents of now."""
         self._learn({subject["patient"] for subject in past["facts"]["subjects"]})
-        return self._holds(interaction, past["facts"])
+        return self._holds(past["facts"])
 
-    def _holds(self, interaction: Interaction, facts: Mapping[str, Any]) -> bool:
+    def _holds(self, facts: Mapping[str, Any]) -> bool:
         accesses = [self._accesses[subject["patient"]] for subject in facts["subjects"]]
         completed = materialise(facts, accesses, self._access.policy)
-        return self._access.permission(interaction, facts["type"]).holds(completed)
+        return self._access.permission(self._interaction, facts["type"]).holds(completed)
 
     def _learn(self, patients: set[str]) -> None:
         """Who is related to these patients, and what their Consents say."""
@@ -268,7 +292,7 @@ class VersionReader:
         audience: frozenset[str] = frozenset()
         kinds: dict[bytes, tuple[list[str], Any]] = {}
         for type_ in types:
-            permission = self._access.permission("history", type_)
+            permission = self._access.permission(self._interaction, type_)
             if permission.template == Everything():  # written out by the named system accesses only
                 return _of_current_types(types)
             if permission.audience:

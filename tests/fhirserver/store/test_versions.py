@@ -239,3 +239,19 @@ def test_the_feed_goes_by_indexes(record: Region) -> None:
             assert "IXSCAN" in plan
             assert "'SORT'" not in plan
             assert "COLLSCAN" not in plan
+
+
+def test_references_to_versions_bring_those_versions_where_they_may_be_seen(record: Region) -> None:
+    restricted = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
+    for number in range(3):
+        security = {"meta": {"security": [restricted]}} if number == 1 else {}
+        record.put(study("named", "p", description=str(number), **security), now=later())
+    record.put(study("unseen", "x", description="1"), now=later())
+    record.put(study("unseen", "x", description="2"), now=later())
+    wanted = [f"ImagingStudy/{name}/_history/{number}" for name in ("named", "unseen") for number in range(5)]
+    wanted += ["ImagingStudy/p1/_history/2", "ImagingStudy/p1/_history/3", "Binary/b/_history/1", "no reference"]
+    found = record.store(DOCTOR, now=NOW + timedelta(days=1)).versions(wanted)
+    assert sorted(named(found)) == ["ImagingStudy/named/1", "ImagingStudy/named/3", "ImagingStudy/p1/2"]
+    assert {row.version: b'"0"' in row.body for row in found if row.id == "named"} == {1: True, 3: False}
+    assert record.store("Practitioner/stranger").versions(wanted) == []
+    assert record.store(DOCTOR).versions([]) == []
