@@ -178,7 +178,7 @@ class Context:
         self, subject: str, pairs: Pairs, *, count: int, after: tuple[Any, ...], snapshot: tuple[int, int] | None = None
     ) -> str:
         """A page link's parameter: where the next page of `subject` begins, for this caller only."""
-        position = Cursor(tuple(pairs), self._caller(subject), snapshot, after, count, self.access.now)
+        position = Cursor(tuple(pairs), self.caller(subject), snapshot, after, count, self.access.now)
         return cursor.seal(position, self.page_keys[0])
 
     def unseal(self, subject: str, text: str) -> Cursor:
@@ -189,12 +189,13 @@ class Context:
         return cursor.unseal(
             text,
             self.page_keys,
-            caller=self._caller(subject),
+            caller=self.caller(subject),
             now=self.access.now,
             lifetime=timedelta(seconds=self.config.page_lifetime),
         )
 
-    def _caller(self, subject: str) -> str:
+    def caller(self, subject: str) -> str:
+        """Who asks, to tell whether somebody who comes back with a link to `subject` is the same."""
         actor = self.access.actor
         return "\x1f".join(
             (subject, actor.reference, actor.organization or "", actor.client_id or "", self.access.purpose)

@@ -18,7 +18,7 @@ from fhirserver.errors import BadRequest
 from fhirserver.interactions.context import PAGE, Context, Pairs
 from fhirserver.search.cursor import Cursor
 from fhirserver.search.query import Handling, Query
-from fhirserver.store.resource_store import Position
+from fhirserver.store.resource_store import Page, Position
 from fhirserver.store.rows import Row
 
 
@@ -52,6 +52,17 @@ def search_type(context: Context, type_: str, pairs: Pairs, *, handling: Handlin
 def page(context: Context, path: str, query: Query, after: Cursor | None) -> Searchset:
     """A page of a search at `path`, from its beginning or `after` an earlier one; what it discloses is audited."""
     found = context.store.search(query, position=_position(after))
+    note_disclosure(context, path, query, found)
+    following = None
+    if found.next is not None:
+        following = context.seal(
+            path, query.self_pairs, count=query.count, after=found.next.after, snapshot=found.next.snapshot
+        )
+    return Searchset(path, query, found.rows, found.included, found.total, following)
+
+
+def note_disclosure(context: Context, path: str, query: Query, found: Page) -> None:
+    """Keep for the audit what the answer to a search shows."""
     events = audit.search_events(
         context.access,
         path,
@@ -62,12 +73,6 @@ def page(context: Context, path: str, query: Query, after: Cursor | None) -> Sea
         types=[type_ for branch in query.branches for type_ in branch.types],
     )
     context.note(events)
-    following = None
-    if found.next is not None:
-        following = context.seal(
-            path, query.self_pairs, count=query.count, after=found.next.after, snapshot=found.next.snapshot
-        )
-    return Searchset(path, query, found.rows, found.included, found.total, following)
 
 
 def continued(context: Context, subject: str, pairs: Pairs) -> Cursor | None:

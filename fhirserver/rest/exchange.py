@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from flask import Request, Response
 
@@ -146,6 +147,17 @@ class Exchange:
                 return self.answer(operation_outcome([success(status)]), status, headers)
             case _:
                 return self.answer(row.body, status, headers)
+
+    def accepted(self, status_address: str, began: datetime) -> Response:
+        """A search that is done in the background: where to ask, and when to ask again."""
+        seconds = int((datetime.now(UTC) - began).total_seconds())
+        headers = {
+            "Content-Location": status_address,
+            "Preference-Applied": "respond-async",
+            "Retry-After": str(min(10, 1 + seconds // 5)),
+            "X-Progress": f"searching for {seconds} s",
+        }
+        return Response(status=202, headers=headers)
 
     def deleted(self, row: Row | None) -> Response:
         """What a delete did; without a body unless Prefer asks for an OperationOutcome."""

@@ -48,6 +48,7 @@ class Preferences:
 
     returns: Return | None = None
     handling: Handling = "strict"
+    is_async: bool = False
 
 
 @lru_cache(maxsize=256)
@@ -158,6 +159,7 @@ def preferences(header: str) -> Preferences:
     """
     returns: Return | None = None
     handling: Handling = "strict"
+    is_async = False
     for part in header.replace(";", ",").split(","):
         name, _, value = part.strip().partition("=")
         token = value.strip().strip('"').lower()
@@ -166,7 +168,9 @@ def preferences(header: str) -> Preferences:
                 returns = _known("return", token, _RETURNS)
             case "handling":
                 handling = _known("handling", token, _HANDLINGS)
-    return Preferences(returns, handling)
+            case "respond-async":
+                is_async = True
+    return Preferences(returns, handling, is_async)
 
 
 def _known(name: str, token: str, table: Mapping[str, _Value]) -> _Value:

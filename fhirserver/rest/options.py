@@ -36,4 +36,4 @@ def _answer() -> Response | None:
 
 def _is_somewhere(variables: Mapping[str, Any]) -> bool:
     """Whether what stands for a type and an id can be one."""
-    return variables.get("type") in SUPPORTED and is_id(variables.get("id", "x"))
+    return variables.get("type", "Patient") in SUPPORTED and is_id(variables.get("id", "x"))

@@ -9,6 +9,7 @@ https://hl7.org/fhir/R4/http.html
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 
@@ -18,7 +19,7 @@ from flask_smorest import Blueprint
 
 from fhirserver.access import Access
 from fhirserver.errors import BadRequest, ContentTooLarge, FhirError, MethodNotAllowed, NotFound, NotSupported
-from fhirserver.interactions.batch import batch
+from fhirserver.interactions.batch import Answer, batch
 from fhirserver.interactions.context import Context, query_pairs
 from fhirserver.interactions.create import create
 from fhirserver.interactions.delete import delete
@@ -26,6 +27,7 @@ from fhirserver.interactions.entries import is_id, read_bundle
 from fhirserver.interactions.history import history, history_system, history_type
 from fhirserver.interactions.read import read
 from fhirserver.interactions.search_compartment import check_compartment, search_compartment
+from fhirserver.interactions.search_later import Background
 from fhirserver.interactions.search_system import search_system
 from fhirserver.interactions.search_type import Searchset, search_type
 from fhirserver.interactions.transaction import transaction
@@ -44,6 +46,7 @@ from fhirserver.rest.formats import as_json
 from fhirserver.rest.negotiation import check_form_content, fhir_format, resource_format
 from fhirserver.rest.service import Service
 from fhirserver.search.compartment import EVERY_TYPE
+from fhirserver.store.jobs import Job, Jobs
 from resources import SUPPORTED
 
 Authenticate = Callable[[], Access]
@@ -69,6 +72,8 @@ ROUTED = (
     ("PUT", "/<type>/<id>", "update", ("update",)),
     ("DELETE", "/<type>/<id>", "delete", ("delete",)),
     ("POST", "", "bundle", ("batch", "transaction")),
+    ("GET", "/_async-status/<job>", "async_status", ()),
+    ("DELETE", "/_async-status/<job>", "cancel", ()),
 )
 """Method, address below the base, view function, and the FHIR interactions that it answers.
 
@@ -101,6 +106,7 @@ class Routes:
         self._limit = service.config.max_body
         self._content_limit = content_limit(self._limit)
         self._statement = Statement(service.config, ROUTED)
+        self._background = Background(Jobs(service.database))
 
     @property
     def _base(self) -> str:
@@ -187,13 +193,16 @@ class Routes:
     def search(self, type: str) -> Response:
         """Search a resource type (search-type)."""
         exchange, context = self._begin(type)
-        return self._searchset(exchange, context, partial(search_type, context, type))
+        later = self._later(exchange, context, type)
+        return later or self._searchset(exchange, context, partial(search_type, context, type))
 
     def search_by_post(self, type: str) -> Response:
         """Search a resource type by a form; parameters of the address count too (search-type)."""
         check_form_content(request.content_type)
         exchange, context = self._begin(type)
-        return self._searchset(self._with_form(exchange), context, partial(search_type, context, type))
+        exchange = self._with_form(exchange)
+        later = self._later(exchange, context, type)
+        return later or self._searchset(exchange, context, partial(search_type, context, type))
 
     def search_system(self) -> Response:
         """Search several resource types together (search-system)."""
@@ -259,6 +268,36 @@ class Routes:
         if type not in SUPPORTED or (id is not None and not is_id(id)):
             raise refusal_of(request.method, type if id is None else f"{type}/{id}")
         return Exchange.of(request, self._base, may_be_content=may_be_content), self._service.context(access)
+
+    def async_status(self, job: str) -> Response:
+        """Ask how a search in the background stands, or fetch what it found."""
+        context = self._service.context(self._authenticate())
+        exchange = Exchange.of(request, self._base)
+        exchange.refuse_parameters()
+        found = context.settle(partial(self._background.ask, context, self._beside(context), job))
+        if isinstance(found, Job):
+            return exchange.accepted(f"{self._base}/_async-status/{job}", found.began)
+        return exchange.answer(response_bundle("batch", [Answer(200, page=found)], self._base, None))
+
+    def cancel(self, job: str) -> Response:
+        """Cancel a search in the background, and forget what it found."""
+        context = self._service.context(self._authenticate())
+        Exchange.of(request, self._base).refuse_parameters()
+        context.settle(partial(self._background.cancel, context, job))
+        return Response(status=202)
+
+    def _beside(self, context: Context) -> Context:
+        """A context of the same caller, for work that goes on when the request is answered."""
+        return self._service.context(replace(context.access, decisions=[]))
+
+    def _later(self, exchange: Exchange, context: Context, type: str) -> Response | None:
+        """The answer to a search that goes on in the background; None where it is to be answered at once."""
+        if not exchange.preferences.is_async:
+            return None
+        handling = exchange.preferences.handling
+        other = self._beside(context)
+        job = context.settle(partial(self._background.begin, context, other, type, exchange.pairs, handling=handling))
+        return None if job is None else exchange.accepted(f"{self._base}/_async-status/{job.id}", job.began)
 
     def _begin_compartment(self, type: str, id: str, target: str) -> tuple[Exchange, Context]:
         exchange, context = self._begin(type, id)

@@ -41,7 +41,8 @@ class Database:
     append-only; `audit_logs` the heads of the audit chains; `patient_access` who is related to a patient and what the
     patient's Consents say; `actors` what groups, roles and teams somebody is in; `identities`
     which patients carry one national identifier; `instances` DICOM instances;
-    `locks` what makes two conditional writes conflict; `writers` what each process promises of its writes.
+    `locks` what makes two conditional writes conflict; `writers` what each process promises of its writes;
+    `jobs` searches that are answered later.
     """
 
     def __init__(self, client: MongoClient[Document], name: str, objects: Objects) -> None:
@@ -59,6 +60,7 @@ class Database:
         self.instances = self.database["instances"]
         self.locks = self.database["locks"]
         self.writers = self.database["writers"]
+        self.jobs = self.database["jobs"]
         self.in_flight = InFlight(self.writers)
         # What this process looked up of actors, kept while the generation stays (`actors.standing`).
         self.generation: Generation | None = None

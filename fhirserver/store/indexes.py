@@ -72,6 +72,10 @@ HISTORY = (
 LOCKS = (IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=3_600),)
 # What a process promised that died is of no interest after a few minutes.
 WRITERS = (IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=3_600),)
+JOBS = (
+    IndexModel([("expires", ASCENDING)], name="expiry", expireAfterSeconds=0),
+    IndexModel([("caller", ASCENDING), ("state", ASCENDING)], name="by-caller"),
+)
 INSTANCES = (IndexModel([("study", ASCENDING), ("series", ASCENDING), ("number", ASCENDING)], name="by-study"),)
 
 
@@ -98,6 +102,7 @@ def create_indexes(database: Database) -> None:
         (database.instances, INSTANCES),
         (database.locks, LOCKS),
         (database.writers, WRITERS),
+        (database.jobs, JOBS),
     ):
         if collection.name in present:
             _drop_changed(collection, models)

@@ -218,6 +218,17 @@ class ResourceStore:
         included = self._included(query.includes, rows) if query.includes else []
         return Page([row_of(row) for row in rows], included, total, following, labels)
 
+    def search_again(self, query: Query, references: Sequence[str]) -> Page:
+        """Those of the rows that an earlier search found which match and may be seen now, in the order given."""
+        links = self._links()
+        wanted = both(self._plan(query, links).wanted, {"_id": {"$in": [*references]}})
+        fields = {**_ROW_FIELDS, **({"tk": 1} if query.includes else {})}
+        rows = self._database.collection_of(query.type).find(wanted, fields, hint="_id_").to_list()
+        by_name = {row["_id"]: row for row in rows}
+        found = [by_name[reference] for reference in references if reference in by_name]
+        included = self._included(query.includes, found) if query.includes else []
+        return Page([row_of(row) for row in found], included, None, None, tuple(links.labels))
+
     def count(self, query: Query) -> int:
         """How many permitted rows match."""
         links = self._links()

@@ -18,8 +18,16 @@ _WITHOUT_RECORDS = (
     "/fhir/.well-known/", "/oauth/", "/.well-known/", "/healthz", "/readyz", "/openapi", "/docs",
 )  # fmt: skip
 
-# Who stores a study is told whether its UID is taken: see test_taken_names.
-_TOLD_ELSEWHERE = {("POST", STUDIES), ("POST", f"{STUDIES}/<study>"), ("PUT", INSTANCE)}
+# Who stores a study is told whether its UID is taken: see test_taken_names. A search in the background is that of one
+# caller: see tests/fhirserver/rest/test_async.py.
+_LATER = "/fhir/_async-status/<job>"
+_TOLD_ELSEWHERE = {
+    ("POST", STUDIES),
+    ("POST", f"{STUDIES}/<study>"),
+    ("PUT", INSTANCE),
+    ("GET", _LATER),
+    ("DELETE", _LATER),
+}
 
 
 @pytest.mark.parametrize("edge", [edge for edge in EDGES if edge.tells], ids=str)

@@ -1,0 +1,234 @@
+"""Prefer: respond-async: a search is begun, asked after, fetched and cancelled, and decided when it is fetched."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from fhirserver.interactions.search_later import MOST_UNFINISHED
+from resources.xml import to_json
+from tests.fhirserver.rest.conftest import issues_of
+
+ASYNC = {"Prefer": "respond-async"}
+BASE = "http://fhir.example/fhir"
+
+
+def observation(patient, text="x"):
+    return {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"text": text},
+        "subject": {"reference": patient},
+    }
+
+
+def begin(caller, path):
+    """Begin a search; gives the address at which to ask after it, below the base."""
+    response = caller.get(path, **ASYNC)
+    assert (response.status_code, response.data) == (202, b""), response.text
+    assert response.headers["Preference-Applied"] == "respond-async"
+    assert int(response.headers["Retry-After"]) > 0
+    return response.headers["Content-Location"].removeprefix(BASE)
+
+
+def fetch(caller, address, **headers):
+    """Ask until the search is done; the answer that it then has."""
+    while (response := caller.get(address, **headers)).status_code == 202:
+        assert response.headers["X-Progress"].startswith("searching for ")
+        assert response.data == b""
+    return response
+
+
+def found(response):
+    """The searchset in the answer."""
+    assert response.status_code == 200, response.text
+    assert response.json["type"] == "batch-response"
+    [entry] = response.json["entry"]
+    assert entry["response"]["status"] == "200 OK"
+    return entry["resource"]
+
+
+def ids(bundle):
+    return [entry["resource"]["id"] for entry in bundle.get("entry", ()) if entry["search"]["mode"] == "match"]
+
+
+@pytest.fixture
+def observations(his, declared):
+    """Three of the patient's, oldest first."""
+    return [his.make(observation(declared, f"number {number}"))["id"] for number in range(3)]
+
+
+@pytest.fixture
+def jobs(database):
+    return database.jobs
+
+
+def test_a_search_in_the_background_finds_what_it_finds_at_once(doctor, declared, observations):
+    path = f"Observation?subject={declared}&_include=Observation:subject&_sort=_lastUpdated"
+    at_once = doctor.get(path).json
+    later = found(fetch(doctor, begin(doctor, path)))
+    assert ids(later) == ids(at_once) == observations
+    assert later["total"] == at_once["total"] == 3
+    assert [entry["search"]["mode"] for entry in later["entry"]] == ["match"] * 3 + ["include"]
+    assert later["link"][0] == at_once["link"][0]
+
+
+def test_it_may_be_asked_for_by_a_form_and_fetched_in_xml_more_than_once(doctor, declared, observations):
+    form = f"subject={declared}".encode()
+    response = doctor.request(
+        "POST", "/Observation/_search", form, Content_Type="application/x-www-form-urlencoded", **ASYNC
+    )
+    address = response.headers["Content-Location"].removeprefix(BASE)
+    assert len(ids(found(fetch(doctor, address)))) == 3
+    in_xml = fetch(doctor, address, Accept="application/fhir+xml")
+    assert json.loads(to_json(in_xml.data))["entry"][0]["resource"]["total"] == 3
+
+
+def test_the_rest_is_behind_its_next_link(doctor, declared, observations):
+    path = f"Observation?subject={declared}&_count=2&_sort=_lastUpdated"
+    first = found(fetch(doctor, begin(doctor, path)))
+    assert "total" not in first
+    following = next(link["url"] for link in first["link"] if link["relation"] == "next").removeprefix(BASE)
+    rest = doctor.get(following).json
+    assert ids(first) + ids(rest) == observations
+
+
+def test_what_is_wrong_with_the_question_is_said_at_once(doctor):
+    assert issues_of(doctor.get("Observation?colour=blue", **ASYNC))[0]["expression"] == ["colour"]
+    assert doctor.get("Nosuch?x=y", **ASYNC).status_code == 404
+
+
+@pytest.mark.parametrize("query", ["_total=accurate", "_summary=count", "_count=0"])
+def test_a_total_that_is_asked_for_is_told_at_once(doctor, declared, observations, query):
+    response = doctor.get(f"Observation?subject={declared}&{query}", **ASYNC)
+    assert (response.status_code, response.json["total"]) == (200, 3)
+    assert "Preference-Applied" not in response.headers
+
+
+def test_a_page_link_and_a_read_are_answered_at_once(doctor, declared, observations):
+    assert doctor.get(declared, **ASYNC).status_code == 200
+    links = doctor.get(f"Observation?subject={declared}&_count=1").json["link"]
+    following = next(link["url"] for link in links if link["relation"] == "next").removeprefix(BASE)
+    assert doctor.get(following, **ASYNC).status_code == 200
+
+
+def test_what_may_not_be_seen_any_more_when_it_is_fetched_is_not_in_it(his, doctor, patient):
+    team = his.make(
+        {
+            "resourceType": "CareTeam",
+            "status": "active",
+            "subject": {"reference": patient},
+            "participant": [{"member": {"reference": "Practitioner/d"}, "period": {"start": "2020-01-01"}}],
+        }
+    )
+    his.make(observation(patient))
+    path = f"Observation?subject={patient}&_include=Observation:subject"
+    address = begin(doctor, path)
+    assert len(ids(found(fetch(doctor, address)))) == 1
+    assert his.put(f"CareTeam/{team['id']}", {**team, "status": "inactive"}).status_code == 200
+    empty = found(fetch(doctor, address))
+    assert (empty.get("entry", []), empty["total"]) == ([], 0)
+
+
+def test_what_is_gone_or_does_not_match_any_more_is_not_in_it(his, doctor, declared, observations):
+    address = begin(doctor, f"Observation?subject={declared}&status=final&_sort=_lastUpdated")
+    assert ids(found(fetch(doctor, address))) == observations
+    his.delete(f"Observation/{observations[0]}")
+    changed = {**observation(declared), "id": observations[1], "status": "amended"}
+    assert his.put(f"Observation/{observations[1]}", changed).status_code == 200
+    assert ids(found(fetch(doctor, address))) == observations[2:]
+
+
+def test_nobody_else_learns_that_there_is_such_a_search(his, other_his, doctor, stranger, declared, app):
+    address = begin(doctor, f"Observation?subject={declared}")
+    fetch(doctor, address)
+    absent = f"/_async-status/{'x' * 32}"
+    for other in (his, other_his, stranger):
+        for method in ("GET", "DELETE"):
+            refused, unknown = other.request(method, address), other.request(method, absent)
+            assert refused.status_code == unknown.status_code == 404
+            assert refused.data == unknown.data
+    assert app.test_client().get(f"/fhir{address}").status_code == 401
+    assert fetch(doctor, address).status_code == 200
+
+
+def test_a_search_that_was_cancelled_is_forgotten(doctor, declared, observations, jobs):
+    address = begin(doctor, f"Observation?subject={declared}")
+    assert doctor.delete(address).status_code == 202
+    assert doctor.get(address).status_code == 404
+    assert doctor.delete(address).status_code == 404
+    assert jobs.find_one({"_id": address.rpartition("/")[2]}) is None
+
+
+def test_the_audit_tells_of_what_is_fetched_when_it_is_fetched(doctor, declared, observations, audit_of):
+    address = begin(doctor, f"Observation?subject={declared}")
+    assert audit_of() == []
+    assert fetch(doctor, address).status_code == 200
+    once = audit_of()
+    assert any(declared in json.dumps(event) for event in once)
+    fetch(doctor, address)
+    assert len(audit_of()) == 2 * len(once)
+
+
+def test_what_is_kept_names_rows_and_holds_no_content(doctor, declared, observations, jobs):
+    address = begin(doctor, f"Observation?subject={declared}&code:text=number")
+    fetch(doctor, address)
+    kept = jobs.find_one({"_id": address.rpartition("/")[2]})
+    assert set(kept["found"]["rows"]) == {f"Observation/{id_}" for id_ in observations}
+    assert "final" not in json.dumps(kept, default=str)
+
+
+def test_a_search_that_failed_tells_so(doctor, declared, jobs):
+    address = begin(doctor, f"Observation?subject={declared}")
+    fetch(doctor, address)
+    error = [400, "too-costly", "It would cost too much."]
+    jobs.update_one({"_id": address.rpartition("/")[2]}, {"$set": {"state": "failed", "error": error}})
+    response = doctor.get(address)
+    assert (response.status_code, issues_of(response)[0]["code"]) == (400, "too-costly")
+
+
+def test_a_search_whose_process_died_is_taken_over_by_who_is_asked(doctor, declared, observations, jobs):
+    address = begin(doctor, f"Observation?subject={declared}&_sort=_lastUpdated")
+    fetch(doctor, address)
+    lost = {"state": "running", "beat": datetime.now(UTC) - timedelta(minutes=1)}
+    jobs.update_one({"_id": address.rpartition("/")[2]}, {"$set": lost, "$unset": {"found": ""}})
+    assert doctor.get(address).status_code == 202
+    assert ids(found(fetch(doctor, address))) == observations
+
+
+def test_a_search_that_is_under_way_elsewhere_is_left_to_it(doctor, declared, jobs):
+    address = begin(doctor, f"Observation?subject={declared}")
+    fetch(doctor, address)
+    elsewhere = {"state": "running", "beat": datetime.now(UTC)}
+    jobs.update_one({"_id": address.rpartition("/")[2]}, {"$set": elsewhere, "$unset": {"found": ""}})
+    response = doctor.get(address)
+    assert response.status_code == 202
+    assert jobs.find_one({"_id": address.rpartition("/")[2]})["state"] == "running"
+    doctor.delete(address)
+
+
+def test_a_search_that_has_expired_is_not_found(doctor, declared, jobs):
+    address = begin(doctor, f"Observation?subject={declared}")
+    fetch(doctor, address)
+    past = {"expires": datetime.now(UTC) - timedelta(seconds=1)}
+    jobs.update_one({"_id": address.rpartition("/")[2]}, {"$set": past})
+    assert doctor.get(address).status_code == 404
+
+
+def test_one_caller_has_a_bounded_number_under_way_and_is_then_answered_at_once(doctor, declared, jobs):
+    address = begin(doctor, f"Observation?subject={declared}")
+    fetch(doctor, address)
+    kept = jobs.find_one({"_id": address.rpartition("/")[2]})
+    jobs.insert_many([{**kept, "_id": f"busy-{number}", "state": "running"} for number in range(MOST_UNFINISHED)])
+    assert doctor.get(f"Observation?subject={declared}", **ASYNC).status_code == 200
+    jobs.delete_many({"_id": {"$regex": "^busy-"}})
+
+
+def test_who_may_not_search_by_the_token_cannot_begin(caller, doctor):
+    narrow = replace(
+        doctor, token=caller("Practitioner/d", organization="Organization/e1", scope="user/Patient.r").token
+    )
+    assert narrow.get("Observation?status=final", **ASYNC).status_code == 403
