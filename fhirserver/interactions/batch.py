@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
-from fhirserver.errors import BadRequest, FhirError
+from fhirserver.errors import BadRequest, FhirError, NotSupported
 from fhirserver.interactions.context import Context, query_pairs
 from fhirserver.interactions.create import create
 from fhirserver.interactions.delete import delete
@@ -98,6 +98,8 @@ def _perform(context: Context, entry: Entry, handling: Handling) -> Answer:
 def _operated(context: Context, entry: Entry) -> Answer:
     target = operation.Target(entry.target.type, entry.target.id or "")
     found = offered(entry.request.method, entry.target.operation, target)
+    if found.reads is not None:
+        raise NotSupported(f"${found.name} answers no resource, so it is not called within a Bundle.")
     match perform(context, found, target, query_pairs(entry.target.query), entry.body):
         case Row() as row:
             return Answer(200, row=row)

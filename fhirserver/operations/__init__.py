@@ -8,7 +8,7 @@ https://hl7.org/fhir/R4/operations.html
 
 from __future__ import annotations
 
-from fhirserver.operations import diff, document, everything, expunge, lastn, meta, meta_add, meta_delete
+from fhirserver.operations import diff, document, everything, expunge, graphql, lastn, meta, meta_add, meta_delete
 from fhirserver.operations.operation import Operation
 
 OFFERED: tuple[Operation, ...] = (
@@ -22,5 +22,6 @@ OFFERED: tuple[Operation, ...] = (
     meta_add.OPERATION,
     meta_delete.OPERATION,
     expunge.OPERATION,
+    graphql.OPERATION,
 )
 """Every operation, in reading order."""

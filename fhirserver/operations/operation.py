@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from fhirserver.errors import FhirError
 from fhirserver.interactions.context import Context, Pairs
 from fhirserver.interactions.preconditions import Versions
 from fhirserver.search.cursor import Cursor
@@ -77,11 +78,15 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A resource that an operation made as its answer: JSON, with the headers that belong to it."""
+    """A resource that an operation made as its answer: JSON, with the headers that belong to it.
+
+    With a `media_type` it is no resource, but bytes of that type.
+    """
 
     body: bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    media_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,8 @@ class Page:
 
 Result = Row | Made | Page
 Perform = Callable[[Context, Target, Given], Result]
+Reads = Callable[[str, bytes], Pairs]
+Renders = Callable[[FhirError], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,8 @@ class Operation:
     `definition` is the id of the OperationDefinition: HL7's own, or one of this server's, which it then describes
     itself. `types` are those that it is offered for, all where there are none. One that `changes` something is called
     by POST only. One that is `paged` is continued by page links; one that `searches` takes the search parameters of its
-    type besides its own.
+    type besides its own. One that speaks no FHIR `reads` its own body, by content type, and `renders` its own errors,
+    as application/json.
     """
 
     name: str
@@ -127,6 +135,8 @@ class Operation:
     changes: bool = False
     paged: bool = False
     searches: bool = False
+    reads: Reads | None = None
+    renders: Renders | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -173,6 +173,8 @@ class Exchange:
                 return self.answer(result.body, 200, _version_headers(result))
             case Page():
                 return self.answer(operation_bundle(result, self.base))
+            case Made(media_type=str() as media_type):
+                return Answer(result.body, result.status, result.headers, media_type)
             case Made():
                 return self.answer(result.body, result.status, result.headers)
 

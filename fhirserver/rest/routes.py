@@ -35,7 +35,7 @@ from fhirserver.interactions.update import update
 from fhirserver.interactions.vread import vread
 from fhirserver.operations import OFFERED
 from fhirserver.operations.definition import operation_definition
-from fhirserver.operations.operation import Level, Operation, Target
+from fhirserver.operations.operation import Level, Made, Operation, Result, Target
 from fhirserver.operations.perform import offered, perform
 from fhirserver.rest.binary import content_limit, is_resource, resource_of
 from fhirserver.rest.body import read_body
@@ -246,6 +246,8 @@ class Routes:
         target = Target(type, id)
         found = offered("GET" if request.method == "HEAD" else request.method, name, target)
         exchange, context = Exchange.of(request, self._base), self._service.context(access)
+        if found.reads is not None:
+            return self._operation_of_its_own(found, target, exchange, context)
         body = self._parameters_body() if request.method == "POST" else b""
         if_match = exchange.if_match() if found.changes else None
         work = partial(perform, context, found, target, exchange.pairs, body, if_match=if_match)
@@ -257,6 +259,23 @@ class Routes:
         return exchange.answer(msgspec.json.encode(operation_definition(operation, self._base, CHANGED)))
 
     # Steps
+
+    def _operation_of_its_own(
+        self, operation: Operation, target: Target, exchange: Exchange, context: Context
+    ) -> Response:
+        """An operation that speaks no FHIR: it reads its own body, and its errors have its own form."""
+
+        def work() -> Result:
+            sent = read_body(request, self._limit) if request.method == "POST" else b""
+            own = operation.reads(request.content_type or "", sent) if operation.reads and sent else ()
+            return perform(context, operation, target, (*exchange.pairs, *own))
+
+        try:
+            return exchange.operated(context.settle(work))
+        except FhirError as error:
+            if operation.renders is None:
+                raise
+            return exchange.operated(Made(operation.renders(error), error.status, error.headers, "application/json"))
 
     def _parameters_body(self) -> bytes:
         """A Parameters resource, or nothing: all of it may stand in the address."""

@@ -8,7 +8,7 @@ saw (MongoDB snapshot reads), and each page is decided anew on the present state
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -457,13 +457,23 @@ class ResourceStore:
         limit = self._config.include_max
         if len(wanted) > limit:
             raise TooCostly(f"{row.reference} refers to more than {limit} resources.")
+        found = self.readable(wanted)
+        return [found.get(reference) or self.read(*reference.split("/")) for reference in wanted]
+
+    def readable(self, references: Collection[str]) -> dict[str, Row]:
+        """Those of the resources, `Type/id`, that may be read, by reference: one query for all but Binaries."""
+        wanted = list(references)
         visible = self._visible_of("read", {reference.partition("/")[0] for reference in wanted} & SUPPORTED.keys())
         found: dict[str, Row] = {}
         for name, filter_ in visible.items():
             asked = both(filter_, {"_id": {"$in": wanted}})
             rows = self._database.database[name].find(asked, _ROW_FIELDS).to_list()
             found |= {row["_id"]: row_of(row) for row in rows}
-        return [found.get(reference) or self.read(*reference.split("/")) for reference in wanted]
+        for reference in wanted:
+            if reference.startswith("Binary/"):
+                with suppress(NotFound, Gone):
+                    found[reference] = self.read(*reference.split("/"))
+        return found
 
     def _references(self, row: Row) -> list[str]:
         """The references to this server in a resource, as `Type/id`, each once."""

@@ -519,6 +519,33 @@ def _parameters(**values: Any) -> bytes:
     return json.dumps({"resourceType": "Parameters", **({"parameter": parts} if parts else {})}).encode()
 
 
+def _graphql() -> Iterator[Edge]:
+    queries: tuple[tuple[str, str, str, str], ...] = (
+        ("a read", "", 'Patient(id: "{key}") { id name { family } }', "Patient"),
+        ("a list", "", 'ObservationList(patient: "{key}") { id status }', "Observation"),
+        ("a total", "", 'ObservationConnection(patient: "{key}") { count edges { mode } }', "Observation"),
+        ("a list of its type", "Encounter", 'EncounterList(_id: "{key}") { id }', "Encounter"),
+        ("a patient's studies", "Patient/{key}", "ImagingStudyList(_reference: patient) { id status }", "ImagingStudy"),
+        ("a report's results", "DiagnosticReport/{key}", "result { resource(optional: true) { id } }", "Observation"),
+        ("a report's patient", "DiagnosticReport/{key}", "subject { resource { ... on Patient { id } } }", "Patient"),
+    )
+    for method in ("GET", "POST"):
+        for name, path, query, about in queries:
+            level = INSTANCE if "/" in path else TYPE if path else BASE
+            yield Edge(
+                f"{method} $graphql of {name}",
+                method,
+                f"{level}/$graphql",
+                lambda record, path=path, query=query: Asked(
+                    f"{BASE}/{path}/$graphql?query=".replace("//", "/").replace("{key}", record.key)
+                    + quote(f"{{ {query.replace('{key}', record.key)} }}"),
+                    accept="application/json",
+                ),
+                (about, "DiagnosticReport") if "report" in name else (about,),
+                tells="report" not in name,
+            )
+
+
 def _operations() -> Iterator[Edge]:
     for type_ in TYPES:
         yield Edge(
@@ -597,6 +624,7 @@ def _operations() -> Iterator[Edge]:
             lambda _record: Asked("/fhir/Patient/$everything?_count=1000"),
             tells=False,
         )
+    yield from _graphql()
     for rule, path in ((INSTANCE, "Observation/{key}"), (TYPE, "Observation"), (BASE, "")):
         yield Edge(
             f"$expunge of {path or 'everything'}",
