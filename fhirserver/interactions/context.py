@@ -106,29 +106,33 @@ class Context:
             raise Unprocessable(f"A conditional reference is resolved within a transaction only: {found[0]}")
         return parsed
 
-    def query(self, type_: str, pairs: Pairs, handling: Handling = "strict") -> Query:
-        """What a search asks.
+    def query(self, type_: str, pairs: Pairs, handling: Handling = "strict", *, after: Cursor | None = None) -> Query:
+        """What a search asks; a later page asks value sets and hierarchies as they were at the first.
 
         Raises BadRequest, NotFound for a type that is not served, or Forbidden where a reference is followed to a type
         that the token does not cover; of several types, to none that it covers.
         """
-        query = parse(declaration_of(type_), pairs, handling=handling, **self._settings())
+        query = parse(declaration_of(type_), pairs, handling=handling, **self._settings(after))
         self._admit_followed(query)
         return query
 
-    def query_of(self, types: Sequence[str], pairs: Pairs, handling: Handling = "strict") -> Query:
+    def query_of(
+        self, types: Sequence[str], pairs: Pairs, handling: Handling = "strict", *, after: Cursor | None = None
+    ) -> Query:
         """What a search of several types together asks; raises as `query` does."""
         declarations = [declaration_of(type_) for type_ in types]
-        query = parse_together(declarations, pairs, handling=handling, **self._settings())
+        query = parse_together(declarations, pairs, handling=handling, **self._settings(after))
         self._admit_followed(query)
         return query
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, after: Cursor | None) -> dict[str, Any]:
         return {
             "zone": self.zone,
             "supported": SUPPORTED,
             "base": self.config.fhir_base,
-            "lookup": StoredDefinitions(self.store, self.config.fhir_base),
+            "lookup": StoredDefinitions(
+                self.store, self.config.fhir_base, snapshot=None if after is None else after.snapshot
+            ),
             "count_default": self.config.page_default,
             "count_max": self.config.page_max,
         }

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fhirserver.errors import TooCostly
-from fhirserver.search.expression import Equals, any_of
+from fhirserver.search.expression import Equals, Expression, any_of
 from fhirserver.search.reference import MOST_RELATED
 from fhirserver.search.stored import SEPARATOR
 from fhirserver.store.resource_store import ResourceStore
 from fhirserver.store.rows import Row
+from fhirserver.store.snapshots import Snapshot
 from resources import SUPPORTED
 from resources.declaration import local_reference
 from resources.exact import parse
@@ -28,16 +29,21 @@ _STATUSES = ("active", "draft", "unknown", "retired")
 class StoredDefinitions:
     """The definitions and hierarchies of one request; each definition is read once."""
 
-    def __init__(self, store: ResourceStore, base: str) -> None:
-        """Take the caller's store, and the base under which an address is one of this server."""
+    def __init__(self, store: ResourceStore, base: str, *, snapshot: Snapshot | None = None) -> None:
+        """Take the caller's store, and the base under which an address is one of this server.
+
+        A later page of a search asks at the `snapshot` of its first, so that all pages ask the same.
+        """
         self._store = store
+        self._snapshot = snapshot
         self._base = base
+        self.answers: dict[tuple[str, ...], Any] = {}
         self._found: dict[tuple[str, str], Mapping[str, Any] | None] = {}
 
     def value_set(self, canonical: str) -> Mapping[str, Any] | None:
         """The ValueSet of a canonical URL or an address here."""
         if (match := _ADDRESS.fullmatch(canonical.removeprefix(f"{self._base}/"))) is not None:
-            rows = self._store.find("ValueSet", Equals(f"_id{SEPARATOR}|{match[1]}"), limit=1)
+            rows = self._find("ValueSet", Equals(f"_id{SEPARATOR}|{match[1]}"), limit=1)
             if rows:
                 return _resource(rows[0])
         return self._definition("ValueSet", canonical)
@@ -45,6 +51,9 @@ class StoredDefinitions:
     def code_system(self, canonical: str) -> Mapping[str, Any] | None:
         """The CodeSystem of a canonical URL."""
         return self._definition("CodeSystem", canonical)
+
+    def _find(self, type_: str, wanted: Expression, limit: int) -> list[Row]:
+        return self._store.find(type_, wanted, limit=limit, snapshot=self._snapshot)
 
     def _definition(self, type_: str, canonical: str) -> Mapping[str, Any] | None:
         key = (type_, canonical)
@@ -55,7 +64,7 @@ class StoredDefinitions:
     def _newest(self, type_: str, canonical: str) -> Mapping[str, Any] | None:
         """Of several versions the one that is active, then the highest, then the one written last."""
         url, _, version = canonical.partition("|")
-        rows = self._store.find(type_, Equals(f"url{SEPARATOR}{url}"), limit=_MOST_VERSIONS)
+        rows = self._find(type_, Equals(f"url{SEPARATOR}{url}"), limit=_MOST_VERSIONS)
         found = [(_resource(row), row.last_updated) for row in rows]
         wanted = [one for one in found if not version or one[0].get("version") == version]
         if not wanted:
@@ -65,7 +74,7 @@ class StoredDefinitions:
     def referring(self, type_: str, parameter: str, references: Sequence[str]) -> Sequence[str]:
         """The references of the resources of that type that refer to any of these by that parameter."""
         wanted = any_of(Equals(f"{parameter}{SEPARATOR}{reference}") for reference in references)
-        rows = self._store.find(type_, wanted, limit=MOST_RELATED + 1)
+        rows = self._find(type_, wanted, limit=MOST_RELATED + 1)
         if len(rows) > MOST_RELATED:
             raise TooCostly(f"More than {MOST_RELATED} resources refer to one by {parameter}")
         return [row.reference for row in rows]
@@ -74,7 +83,7 @@ class StoredDefinitions:
         """The references to which these resources of that type refer by that parameter."""
         wanted = any_of(Equals(f"_id{SEPARATOR}|{reference.partition('/')[2]}") for reference in references)
         extract = SUPPORTED[type_].parameters[parameter].extract
-        rows = self._store.find(type_, wanted, limit=len(references))
+        rows = self._find(type_, wanted, limit=len(references))
         found = (local_reference(self._relative(value)) for row in rows for value, _ in extract(_resource(row)))
         return [reference for reference in found if reference is not None]
 

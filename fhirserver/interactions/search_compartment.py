@@ -16,6 +16,7 @@ from fhirserver.interactions.context import Context, Pairs
 from fhirserver.interactions.search_system import APART, naming_types, types_asked
 from fhirserver.interactions.search_type import Searchset, continued, page
 from fhirserver.search.compartment import COMPARTMENTS, EVERY_TYPE, members, within
+from fhirserver.search.cursor import Cursor
 from fhirserver.search.expression import All, Always, Expression
 from fhirserver.search.query import Branch, Handling, Query
 
@@ -34,7 +35,7 @@ def search_compartment(
         context.access.admit("search", type_)
     path = f"{code}/{id_}/{type_}"
     after = continued(context, path, pairs)
-    query = compartment_query(context, code, id_, type_, pairs if after is None else after.pairs, handling)
+    query = compartment_query(context, code, id_, type_, pairs if after is None else after.pairs, handling, after=after)
     context.store.read(code, id_, with_body=False)
     return page(context, path, query, after)
 
@@ -48,14 +49,21 @@ def check_compartment(code: str, type_: str) -> None:
 
 
 def compartment_query(
-    context: Context, code: str, id_: str, type_: str, pairs: Pairs, handling: Handling = "strict"
+    context: Context,
+    code: str,
+    id_: str,
+    type_: str,
+    pairs: Pairs,
+    handling: Handling = "strict",
+    *,
+    after: Cursor | None = None,
 ) -> Query:
     """What a search of a compartment asks; raises as `search_compartment` does, the resource's absence apart."""
     if type_ != EVERY_TYPE:
-        query = context.query(type_, pairs, handling)
+        query = context.query(type_, pairs, handling, after=after)
         return replace(query, expression=_and(within(code, id_, type_), query.expression))
     types, rest = types_asked(context, pairs, [one for one in members(code) if one not in APART])
-    together = context.query_of(types, rest, handling)
+    together = context.query_of(types, rest, handling, after=after)
     alike: dict[Expression, list[str]] = {}
     for branch in together.branches:
         for one in branch.types:

@@ -33,7 +33,7 @@ def search_system(context: Context, pairs: Pairs, *, handling: Handling = "stric
     after = continued(context, "", pairs)
     asked = pairs if after is None else after.pairs
     types, rest = types_asked(context, asked, ALL)
-    return page(context, "", naming_types(context.query_of(types, rest, handling), asked), after)
+    return page(context, "", naming_types(context.query_of(types, rest, handling, after=after), asked), after)
 
 
 def naming_types(query: Query, asked: Pairs) -> Query:

@@ -45,7 +45,7 @@ def search_type(context: Context, type_: str, pairs: Pairs, *, handling: Handlin
     """
     context.access.admit("search", type_)
     after = continued(context, type_, pairs)
-    query = context.query(type_, pairs if after is None else after.pairs, handling)
+    query = context.query(type_, pairs if after is None else after.pairs, handling, after=after)
     return page(context, type_, query, after)
 
 

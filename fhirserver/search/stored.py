@@ -30,7 +30,7 @@ Location, longitude first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Protocol, TypeAlias
@@ -54,7 +54,14 @@ Extracted: TypeAlias = tuple[Any, str]
 
 
 class Lookup(Definitions, Protocol):
-    """What a criterion asks of the stored resources while it is read, by the rights of whoever searches."""
+    """What a criterion asks of the stored resources while it is read, by the rights of whoever searches.
+
+    `answers` keeps what was answered: a search of several types reads the same criterion of each.
+    """
+
+    @property
+    def answers(self) -> MutableMapping[tuple[str, ...], Any]:
+        """The answers so far, by question."""
 
     def referring(self, type_: str, parameter: str, references: Sequence[str]) -> Sequence[str]:
         """The references of the resources of that type that refer to any of these by that parameter."""

@@ -147,7 +147,7 @@ def expression(parameter: SearchParameter, modifier: str | None, value: str, con
             return Equals(_of_type(name, *_three_parts(name, value)))
         case "in" | "not-in":
             canonical = unescape(value, name)
-            concepts = _answered(name, context, lambda lookup: expand(canonical, lookup, limit=MOST_CONCEPTS))
+            concepts = _answered(name, context, ("in", canonical), lambda lookup: _expanded(canonical, lookup))
             return _any_concept(name, concepts)
         case "above" | "below":
             return _subsumption(parameter, modifier, value, context)
@@ -166,7 +166,7 @@ def _subsumption(parameter: SearchParameter, modifier: str, value: str, context:
     if not system or not code:
         raise BadRequest(f"{name}:{modifier}: write system|code, since the system says what is below", expression=name)
     related = code_system.below if modifier == "below" else code_system.above
-    codes = _answered(name, context, lambda lookup: related(system, code, lookup))
+    codes = _answered(name, context, (modifier, system, code), lambda lookup: related(system, code, lookup))
     if len(codes) > MOST_CONCEPTS:
         raise TooCostly(f"{name}:{modifier}: more than {MOST_CONCEPTS} codes", expression=name)
     return _any_concept(name, ((system, one) for one in codes))
@@ -185,12 +185,22 @@ def _media_types(name: str, code: str) -> Expression:
     return any_of(part for head in heads for part in (Equals(head), StartsWith(f"{head};"), StartsWith(f"{head} ")))
 
 
-def _answered(name: str, context: Context, ask: Callable[[Lookup], _Answer]) -> _Answer:
-    """What the stored definitions answer; refuses what they cannot answer in full."""
+def _expanded(canonical: str, lookup: Lookup) -> frozenset[Concept]:
+    return expand(canonical, lookup, limit=MOST_CONCEPTS)
+
+
+def _answered(
+    name: str, context: Context, question: tuple[str, ...], ask: Callable[[Lookup], frozenset[_Answer]]
+) -> frozenset[_Answer]:
+    """What the stored definitions answer, asked once in a search; refuses what they cannot answer in full."""
     if context.lookup is None:
         raise NotSupported(f"{name}: value sets and hierarchies of codes cannot be asked here", expression=name)
+    answers = context.lookup.answers
     try:
-        return ask(context.lookup)
+        if question not in answers:
+            answers[question] = ask(context.lookup)
+        answer: frozenset[_Answer] = answers[question]
+        return answer
     except UnanswerableError as error:
         refusal = {"too-costly": TooCostly, "not-supported": NotSupported}.get(error.code, BadRequest)
         raise refusal(f"{name}: {error}", expression=name, code=error.code) from None

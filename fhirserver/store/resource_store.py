@@ -266,12 +266,25 @@ class ResourceStore:
         )
 
     def find(
-        self, type_: str, expression: e.Expression, *, limit: int, interaction: Interaction = "search"
+        self,
+        type_: str,
+        expression: e.Expression,
+        *,
+        limit: int,
+        interaction: Interaction = "search",
+        snapshot: Snapshot | None = None,
     ) -> list[Row]:
-        """Permitted rows for the server's own use, whole (facts and DICOM attributes included)."""
+        """Permitted rows for the server's own use, whole (facts and DICOM attributes included).
+
+        Those of an older state, where a `snapshot` names one. Raises Gone where the database has let it go.
+        """
         resolved = self._links().resolved(expression)
         wanted = both(self._visible(interaction, type_), compile_expression(resolved))
-        found, _ = self._database.select(self._database.collection_of(type_), wanted, _FIELDS, limit)
+        collection = self._database.collection_of(type_)
+        if snapshot is None:
+            found, _ = self._database.select(collection, wanted, _FIELDS, limit)
+        else:
+            found, _ = select_at(self._database, collection, wanted, _FIELDS, limit, snapshot)
         return [row_of(document) for document in found]
 
     def find_studies(self, filters: Sequence[tuple[str, str, Any]], *, limit: int, offset: int) -> list[Row]:

@@ -213,3 +213,32 @@ def test_a_loop_of_places_ends(operator, doctor, declared):
 @pytest.mark.parametrize("asked", ["subject:below=x", "subject:below=Patient/x", "performer:above=Practitioner/x"])
 def test_what_forms_no_hierarchy_is_refused(doctor, asked):
     assert doctor.get(f"DiagnosticReport?{asked}").status_code == 400
+
+
+def test_every_page_asks_the_value_set_as_it_was_at_the_first(operator, his, doctor, declared):
+    system, key = "http://x.example/pages", uuid.uuid4().hex[:8]
+
+    def keep(*codes):
+        listed = {"system": system, "concept": [{"code": code} for code in codes]}
+        content = {
+            "resourceType": "ValueSet",
+            "id": f"pages-{key}",
+            "status": "active",
+            "compose": {"include": [listed]},
+        }
+        assert operator.put(f"ValueSet/pages-{key}", content).status_code in {200, 201}
+
+    def make(code):
+        report = {"resourceType": "DiagnosticReport", "status": "final", "subject": {"reference": declared}}
+        return his.make({**report, "code": {"coding": [{"system": system, "code": code}]}})["id"]
+
+    keep("a", "b")
+    wanted = {make("a"), make("b"), make("a")}
+    make("c")
+    response = doctor.get(f"DiagnosticReport?patient={declared}&code:in=ValueSet/pages-{key}&_count=1")
+    found = matches(response)
+    keep("c")
+    while (url := next((one["url"] for one in response.json["link"] if one["relation"] == "next"), None)) is not None:
+        response = doctor.get(url.removeprefix("http://fhir.example/fhir"))
+        found |= matches(response)
+    assert found == wanted

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from contextlib import suppress
 
-from fhirserver.search.text import MOST_ASKED, MOST_WORDS
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fhirserver.errors import BadRequest
+from fhirserver.search.text import MOST_ASKED, MOST_WORDS, words
 
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml">{}</div>'
 
@@ -107,3 +112,16 @@ def test_the_words_of_the_trail_are_not_kept(refusal, written):
     }
     assert not [atom for atom in written(event).tk if atom.startswith(("_text", "_content"))]
     assert refusal("AuditEvent", "_content=refused").code == "not-supported"
+
+
+@given(st.text(alphabet='aé検 ()"*ANDORNOT,-\\\\', max_size=30), st.sampled_from(["_text", "_content"]))
+def test_any_text_is_a_query_of_words_or_refused(ask, text, name):
+    with suppress(BadRequest):
+        ask("DiagnosticReport", f"{name}={text}")
+
+
+@given(st.text(max_size=60))
+def test_a_word_that_was_kept_is_found(matches, text):
+    for word in words(text):
+        if word not in {"or", "and", "not"}:
+            assert matches({"resourceType": "DiagnosticReport", "conclusion": text}, f"_content={word}")
