@@ -112,6 +112,11 @@ class Config:
         4_000_000_000, "FHIRSERVER_MAX_INSTANCE", "Largest DICOM instance taken in a STOW-RS part, in bytes."
     )
     max_entries: int = _setting(1_000, "FHIRSERVER_MAX_ENTRIES", "Most entries of a batch or transaction.")
+    delete_max: int = _setting(
+        1,
+        "FHIRSERVER_DELETE_MAX",
+        "Most resources that one conditional delete removes; 1: a condition that several meet is refused.",
+    )
     page_default: int = _setting(20, "FHIRSERVER_PAGE_DEFAULT", "Entries of a page when _count is absent.")
     page_max: int = _setting(1_000, "FHIRSERVER_PAGE_MAX", "Most entries of a page.")
     include_max: int = _setting(1_000, "FHIRSERVER_INCLUDE_MAX", "Most included rows of a page; more is refused.")

@@ -2,8 +2,8 @@
 
 Nothing here speaks HTTP, opens a database, reads a clock or asks the network. Nothing here decides who may see what:
 the declarations say where facts are found in a resource, and ``consent``, which this package never imports, decides
-over them. What a client sent is never rewritten here except by the two functions made for it, ``validation.splice`` and
-``validation.rewrite_references``.
+over them. What a client sent is never rewritten here except by what is made for it: ``validation.splice``,
+``validation.rewrite_references`` and the patches of ``resources.patch``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 FHIR says that 1.50 is not 1.5 (https://hl7.org/fhir/R4/datatypes.html#decimal), so decimals are read as
 `decimal.Decimal`, and text that is only passed on is never re-encoded. Two functions change a body on purpose: `splice`
-gives a resource its id and version, `rewrite_references` replaces a transaction's temporary addresses.
+gives a resource its id and version, `rewrite_references` replaces a transaction's temporary addresses. A patch changes
+values that `parse_literally` has read (`resources.patch`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -23,10 +24,35 @@ class MalformedError(ValueError):
     """The text is not JSON, or JSON that cannot be kept; the message says why in words for the client."""
 
 
+class Literal(Decimal):
+    """A number that is written as it was read, 1e2 as 1e2, and compares as the number that it is."""
+
+    __slots__ = ("text",)
+
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        """Read a number as JSON has it. Raises decimal.InvalidOperation."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """The same: it cannot change."""
+        return self
+
+
+def _written(value: Any) -> msgspec.Raw:
+    if isinstance(value, Literal):
+        return msgspec.Raw(value.text.encode())
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 _members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _verbatim_decoder = msgspec.json.Decoder(float_hook=lambda literal: msgspec.Raw(literal.encode()))
-_encoder = msgspec.json.Encoder(decimal_format="number")
+_literal_decoder = msgspec.json.Decoder(float_hook=Literal)
+_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_written)
 _NEGATIVE_ZERO = re.compile(rb"-0(?![0-9.eE])")
 
 
@@ -46,8 +72,26 @@ def verbatim(body: bytes) -> Any:
     return _guarded(_verbatim_decoder.decode, body)
 
 
+def parse_literally(body: bytes) -> Any:
+    """The JSON value with numbers that `encode` writes as they were. Raises MalformedError as `parse` does.
+
+    A whole number is an ``int``, all others (and -0) are ``Literal``.
+    """
+    value = _guarded(_literal_decoder.decode, body)
+    if _NEGATIVE_ZERO.search(body):  # which only the slower reader can keep
+        return _guarded(lambda text: json.loads(text, parse_float=Literal, parse_int=_whole), body)
+    return value
+
+
+def _whole(literal: str) -> int | Literal:
+    return Literal(literal) if literal == "-0" else int(literal)
+
+
 def encode(value: Any) -> bytes:
-    """Compact JSON; ``Decimal`` becomes a number with its digits as they are, ``msgspec.Raw`` itself."""
+    """Compact JSON.
+
+    ``Decimal`` becomes a number with its digits as they are, ``Literal`` and ``msgspec.Raw`` become themselves.
+    """
     return _encoder.encode(value)
 
 

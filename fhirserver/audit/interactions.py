@@ -35,6 +35,7 @@ _PROFILES: Final[Mapping[str, str]] = {
     "search-system": "Query",
     "create": "Create",
     "update": "Update",
+    "patch": "Update",
     "delete": "Delete",
 }
 # The code of http://hl7.org/fhir/restful-interaction, and the action, of each of our interactions.
@@ -49,6 +50,7 @@ _INTERACTIONS: Final[Mapping[str, tuple[str, parts.Action, parts.Role]]] = {
     "operation": ("operation", "E", "query"),
     "create": ("create", "C", "create"),
     "update": ("update", "U", "update"),
+    "patch": ("patch", "U", "update"),
     "delete": ("delete", "D", "delete"),
 }
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -67,7 +69,7 @@ def read_events(access: Access, row: Row, decision: Decision, interaction: str =
 
 
 def write_events(access: Access, interaction: str, row: Row) -> list[Event]:
-    """A create, update or delete was done; `row` is what it left."""
+    """A create, update, patch or delete was done; `row` is what it left."""
     return _events(access, interaction, row, parts.data(f"{row.type}/{row.id}/_history/{row.version}"))
 
 

@@ -15,19 +15,20 @@ from typing import assert_never
 from fhirserver.errors import BadRequest, FhirError, NotSupported
 from fhirserver.interactions.context import Context, query_pairs
 from fhirserver.interactions.create import create
-from fhirserver.interactions.delete import delete
+from fhirserver.interactions.delete import conditional_delete, delete
 from fhirserver.interactions.entries import Entry, RefusedEntry, at_entry
 from fhirserver.interactions.history import History, history, history_system, history_type
+from fhirserver.interactions.patch import conditional_patch, patch, read_patch, sent_patch
 from fhirserver.interactions.preconditions import is_not_modified, parse_versions
 from fhirserver.interactions.read import read
 from fhirserver.interactions.search import search
 from fhirserver.interactions.search_type import Searchset
-from fhirserver.interactions.update import update
+from fhirserver.interactions.update import conditional_update, update
 from fhirserver.interactions.vread import vread
 from fhirserver.operations import operation
 from fhirserver.operations.perform import offered, perform
 from fhirserver.search.query import Handling
-from fhirserver.store.rows import Row
+from fhirserver.store.rows import Row, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Answer:
 
     `row` is what was read or written; `is_written` tells the two apart, since what was written is returned only to who
     prefers it. `page` is the Bundle that a search, a history or an operation answers with, `made` the resource that an
-    operation made.
+    operation made, `deleted` the number of resources that a conditional delete has removed.
     """
 
     status: int
@@ -45,6 +46,7 @@ class Answer:
     page: Searchset | History | operation.Page | None = None
     made: bytes | None = None
     error: FhirError | None = None
+    deleted: int | None = None
 
 
 def batch(context: Context, entries: Sequence[Entry | RefusedEntry], *, handling: Handling = "strict") -> list[Answer]:
@@ -63,7 +65,7 @@ def _answer(context: Context, entry: Entry | RefusedEntry, handling: Handling) -
 
 
 def _perform(context: Context, entry: Entry, handling: Handling) -> Answer:
-    request, type_, id_ = entry.request, entry.target.type, entry.target.id or ""
+    type_, id_ = entry.target.type, entry.target.id or ""
     match entry.interaction:
         case "read":
             return read_answer(entry, read(context, type_, id_))
@@ -74,21 +76,13 @@ def _perform(context: Context, entry: Entry, handling: Handling) -> Answer:
         case "search":
             return Answer(200, page=search(context, entry.target, handling))
         case "create":
-            written = create(context, type_, entry.body, if_none_exist=request.if_none_exist)
-            return Answer(201 if written.created else 200, row=written.row, is_written=True)
+            return written_answer(create(context, type_, entry.body, if_none_exist=entry.request.if_none_exist))
         case "update":
-            written = update(
-                context,
-                type_,
-                id_,
-                entry.body,
-                if_match=parse_versions(request.if_match, "ifMatch"),
-                if_none_match=parse_versions(request.if_none_match, "ifNoneMatch"),
-            )
-            return Answer(201 if written.created else 200, row=written.row, is_written=True)
+            return written_answer(_update(context, entry))
+        case "patch":
+            return written_answer(_patch(context, entry))
         case "delete":
-            row = delete(context, type_, id_, if_match=parse_versions(request.if_match, "ifMatch"))
-            return Answer(204, row=row, is_written=True)
+            return _delete(context, entry)
         case "operation":
             return _operated(context, entry)
         case _:
@@ -114,6 +108,44 @@ def _history(context: Context, entry: Entry) -> History:
     if target.id is not None:
         return history(context, target.type, target.id, pairs)
     return history_type(context, target.type, pairs) if target.type else history_system(context, pairs)
+
+
+def _update(context: Context, entry: Entry) -> Written:
+    if_match = parse_versions(entry.request.if_match, "ifMatch")
+    if_none_match = parse_versions(entry.request.if_none_match, "ifNoneMatch")
+    target = entry.target
+    if target.id is None:
+        pairs = query_pairs(target.query)
+        return conditional_update(
+            context, target.type, pairs, entry.body, if_match=if_match, if_none_match=if_none_match
+        )
+    return update(context, target.type, target.id, entry.body, if_match=if_match, if_none_match=if_none_match)
+
+
+def _patch(context: Context, entry: Entry) -> Written:
+    if_match = parse_versions(entry.request.if_match, "ifMatch")
+    document, target = read_patch(*sent_patch(entry.body)), entry.target
+    if target.id is None:
+        return conditional_patch(context, target.type, query_pairs(target.query), document, if_match=if_match)
+    return patch(context, target.type, target.id, document, if_match=if_match)
+
+
+def _delete(context: Context, entry: Entry) -> Answer:
+    if_match = parse_versions(entry.request.if_match, "ifMatch")
+    target = entry.target
+    if target.id is None:
+        return deletions_answer(conditional_delete(context, target.type, query_pairs(target.query), if_match=if_match))
+    return Answer(204, row=delete(context, target.type, target.id, if_match=if_match), is_written=True)
+
+
+def written_answer(written: Written) -> Answer:
+    """The answer to a create, update or patch."""
+    return Answer(201 if written.created else 200, row=written.row, is_written=True)
+
+
+def deletions_answer(rows: Sequence[Row]) -> Answer:
+    """The answer to a conditional delete; a version where exactly one was deleted."""
+    return Answer(204, row=rows[0] if len(rows) == 1 else None, is_written=True, deleted=len(rows))
 
 
 def read_answer(entry: Entry, row: Row) -> Answer:

@@ -17,7 +17,7 @@ from consent.decision import Decision
 from fhirserver import audit
 from fhirserver.access import Access
 from fhirserver.config import Config
-from fhirserver.errors import BadRequest, FhirError, Issue, NotFound, PreconditionFailed, Unprocessable
+from fhirserver.errors import BadRequest, FhirError, Issue, NotFound, NotSupported, PreconditionFailed, Unprocessable
 from fhirserver.interactions.conditional_reference import conditional_references
 from fhirserver.interactions.lookup import StoredDefinitions
 from fhirserver.interactions.preconditions import ANY_VERSION, Versions
@@ -27,6 +27,7 @@ from fhirserver.search.expression import Expression, evaluate
 from fhirserver.search.links import followed
 from fhirserver.search.parse import parse, parse_together
 from fhirserver.search.query import Handling, Pair, Query
+from fhirserver.search.result_parameters import RESULT_PARAMETERS
 from fhirserver.store.resource_store import ResourceStore
 from fhirserver.store.rows import Row
 from fhirserver.store.unit import Unit
@@ -74,7 +75,7 @@ class Context:
         self._events.extend(events)
 
     def record_write(self, unit: Unit, interaction: str, row: Row) -> None:
-        """Write the events of a create, update or delete in the transaction that does it."""
+        """Write the events of a create, update, patch or delete in the transaction that does it."""
         unit.record(event.document for event in audit.write_events(self.access, interaction, row))
 
     def decision_on(self, row: Row) -> Decision:
@@ -147,10 +148,20 @@ class Context:
 
         Raises BadRequest where they are empty: a condition that everything meets is a mistake.
         """
-        pairs = query_pairs(text.removeprefix(type_).removeprefix("?"))
-        telling = {"_id", "_tag", "_profile", "_list"}
-        if not any(name in telling or name.startswith("_has:") or not name.startswith("_") for name, _ in pairs):
-            raise BadRequest(f"The condition needs a search parameter: {text!r}")
+        return self.condition(type_, query_pairs(text.removeprefix(f"{type_}?").removeprefix("?")))
+
+    def condition(self, type_: str, pairs: Pairs) -> Query:
+        """The criteria of a conditional interaction, as the parameters of a search.
+
+        Raises BadRequest where none tells resources apart, and NotSupported where one says how a result is given.
+        """
+        for name, _ in pairs:
+            if name.partition(":")[0] in RESULT_PARAMETERS:
+                raise NotSupported(f"A condition takes no {name}.", expression=name)
+        if all(name.partition(":")[0] == "_lastUpdated" for name, _ in pairs):
+            raise BadRequest("The condition needs a search parameter.")
+        if type_ == "Binary":
+            raise NotSupported("A Binary is found by the resource that refers to it, not by a search.")
         return self.query(type_, pairs)
 
     def meets(self, body: bytes, type_: str, criteria: Expression) -> bool:

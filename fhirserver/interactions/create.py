@@ -9,10 +9,9 @@ https://hl7.org/fhir/R4/http.html#create, https://hl7.org/fhir/R4/http.html#ccre
 from __future__ import annotations
 
 from fhirserver import audit
-from fhirserver.errors import PreconditionFailed
+from fhirserver.interactions.condition import only_match
 from fhirserver.interactions.context import Context
-from fhirserver.search.query import Query
-from fhirserver.store.rows import Row, Written
+from fhirserver.store.rows import Written
 from fhirserver.store.unit import Unit
 
 
@@ -37,15 +36,3 @@ def create(context: Context, type_: str, body: bytes, *, if_none_exist: str | No
     if not written.created:
         context.note(audit.read_events(context.access, written.row, context.decision_on(written.row)))
     return written
-
-
-def only_match(context: Context, unit: Unit, criteria: Query) -> Row | None:
-    """The one visible resource that meets the criteria, or None; a twin of this transaction will conflict with it.
-
-    Raises Forbidden where the caller may not search the type, PreconditionFailed where several match.
-    """
-    context.access.admit("search", criteria.type)
-    rows = unit.match(criteria)
-    if len(rows) > 1:
-        raise PreconditionFailed(f"Several {criteria.type} resources meet the condition.", code="multiple-matches")
-    return rows[0] if rows else None

@@ -22,12 +22,13 @@ from fhirserver.search.compartment import EVERY_TYPE
 from resources import SUPPORTED, validation
 from resources.exact import has_duplicate_names
 
-Interaction = Literal["read", "vread", "history", "search", "create", "update", "delete", "operation"]
+Interaction = Literal["read", "vread", "history", "search", "create", "update", "patch", "delete", "operation"]
 
 _CONDITIONS: Mapping[Interaction, frozenset[str]] = {
     "read": frozenset({"ifNoneMatch", "ifModifiedSince"}),
     "create": frozenset({"ifNoneExist"}),
     "update": frozenset({"ifMatch", "ifNoneMatch"}),
+    "patch": frozenset({"ifMatch"}),
     "delete": frozenset({"ifMatch"}),
 }
 """The conditions of an entry's request that an interaction honours."""
@@ -84,6 +85,11 @@ class Entry:
     request: Request
     full_url: str | None
     body: bytes
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether it finds what it changes by criteria."""
+        return self.interaction in {"update", "patch", "delete"} and self.target.id is None
 
     @property
     def path(self) -> str:
@@ -163,7 +169,7 @@ def _entry(index: int, entry: _Entry, base: str) -> Entry | RefusedEntry:
             interaction = _interaction(request.method, target)
             _refuse_conditions(interaction, request)
             body = bytes(entry.resource)
-            if interaction in {"create", "update"} and not body:
+            if interaction in {"create", "update", "patch"} and not body:
                 raise Unprocessable(f"{request.method} needs a resource.", expression="resource", code="required")
             return Entry(index, interaction, target, request, entry.full_url, body)
     except FhirError as error:
@@ -216,6 +222,7 @@ def is_id(text: str) -> bool:
 
 
 def _interaction(method: str, target: Target) -> Interaction:
+    is_condition = target.id is None and not target.is_history
     is_instance = target.id is not None and not target.is_history and target.version_id is None
     interaction: Interaction
     match method:
@@ -237,15 +244,16 @@ def _interaction(method: str, target: Target) -> Interaction:
             interaction = "read" if is_instance else "search"
         case "POST" if target.id is None:
             interaction = "create"
-        case "PUT" if is_instance:
+        case "PUT" if is_instance or is_condition:
             interaction = "update"
-        case "DELETE" if is_instance:
+        case "PATCH" if is_instance or is_condition:
+            interaction = "patch"
+        case "DELETE" if is_instance or is_condition:
             interaction = "delete"
-        case "PUT" | "DELETE" if target.id is None:
-            raise NotSupported("Conditional update and conditional delete are not offered.", expression="request.url")
         case _:
             raise NotSupported(f"{method} is not offered for this address.", expression="request.method")
-    if target.query and interaction not in {"search", "history", "operation"}:
+    takes_query = interaction in {"search", "history", "operation"} or (is_condition and interaction != "create")
+    if target.query and not takes_query:
         raise NotSupported(f"{method} takes no parameters within a Bundle.", expression="request.url")
     return interaction
 

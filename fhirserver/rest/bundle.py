@@ -152,7 +152,7 @@ def _answer(answer: Answer, base: str, returns: Return | None) -> bytes:
         full_url = f'{{"fullUrl":"{base}/{row.reference}","resource":'.encode()
         return full_url + row.body + b',"response":' + response + b"}"
     if answer.is_written and returns == "OperationOutcome":
-        outcome = operation_outcome([success(answer.status)])
+        outcome = operation_outcome([success(answer.status, answer.deleted)])
         return b'{"response":' + response[:-1] + b',"outcome":' + outcome + b"}}"
     return b'{"response":' + response + b"}"
 
@@ -185,9 +185,10 @@ def _response(status: int, row: Row | None, base: str | None = None) -> dict[str
     return response
 
 
-def success(status: int) -> Issue:
-    """What an OperationOutcome says where the caller prefers one to the resource."""
-    return Issue("information", "informational", f"{_status(status)}: done.")
+def success(status: int, deleted: int | None = None) -> Issue:
+    """What an OperationOutcome says where one is preferred; `deleted` counts what a conditional delete removed."""
+    told = "done." if deleted is None else f"{deleted} deleted."
+    return Issue("information", "informational", f"{_status(status)}: {told}")
 
 
 def _status(status: int) -> str:

@@ -19,7 +19,7 @@ from fhirserver import __version__
 from fhirserver.config import Config
 from fhirserver.operations import OFFERED
 from fhirserver.operations.operation import Operation, Target
-from fhirserver.rest.negotiation import FORMATS
+from fhirserver.rest.negotiation import FORMATS, PATCH_FORMATS
 from fhirserver.search import text
 from fhirserver.search.compartment import COMPARTMENTS
 from fhirserver.store.resource_store import WITHOUT_TYPE_HISTORY
@@ -82,7 +82,11 @@ class Statement:
             if found is None:
                 config = self._config
                 made = capability_statement(
-                    fhir_base, config.base, self._routed, keeps_references=config.keeps_references
+                    fhir_base,
+                    config.base,
+                    self._routed,
+                    keeps_references=config.keeps_references,
+                    delete_max=config.delete_max,
                 )
                 body = msgspec.json.encode(made)
                 found = body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
@@ -93,9 +97,12 @@ class Statement:
 
 
 def capability_statement(
-    fhir_base: str, base: str, routed: Routed, *, keeps_references: bool = False
+    fhir_base: str, base: str, routed: Routed, *, keeps_references: bool = False, delete_max: int = 1
 ) -> dict[str, Any]:
-    """The CapabilityStatement of a server whose FHIR base and root are these addresses, and which answers `routed`."""
+    """The CapabilityStatement of a server whose FHIR base and root are these addresses, and which answers `routed`.
+
+    `keeps_references` and `delete_max` are settings.
+    """
     policy = ["literal", "logical", *(["enforced"] if keeps_references else [])]
     return {
         "resourceType": "CapabilityStatement",
@@ -111,12 +118,15 @@ def capability_statement(
         "implementation": {"description": "Every read is decided by Consent and CareTeam", "url": fhir_base},
         "fhirVersion": "4.0.1",
         "format": [*FORMATS, "json", "xml"],
+        "patchFormat": [*PATCH_FORMATS],
         "rest": [
             {
                 "mode": "server",
                 "documentation": _MODIFIERS,
                 "security": _security(base),
-                "resource": [_resource(declaration, routed, fhir_base, policy) for declaration in SUPPORTED.values()],
+                "resource": [
+                    _resource(declaration, routed, fhir_base, policy, delete_max) for declaration in SUPPORTED.values()
+                ],
                 "interaction": _interactions(SYSTEM_INTERACTIONS, routed),
                 "compartment": [f"http://hl7.org/fhir/CompartmentDefinition/{code}" for code in _compartments()],
                 "operation": [_operation(one, fhir_base) for one in OFFERED if one.is_at(Target())],
@@ -148,12 +158,21 @@ def _interactions(codes: Sequence[str], routed: Routed) -> list[dict[str, str]]:
 
 
 def _of_type(type_: str) -> Sequence[str]:
-    """The interactions of a type: the history of all AuditEvents or Binaries is refused."""
-    return [code for code in TYPE_INTERACTIONS if code != "history-type" or type_ not in WITHOUT_TYPE_HISTORY]
+    """The interactions of a type: the history of all AuditEvents or Binaries is refused.
+
+    A Binary is found by the resource that refers to it, never by criteria, and its content is replaced as a whole.
+    """
+    refused = {"history-type"} if type_ in WITHOUT_TYPE_HISTORY else set()
+    if type_ == "Binary":
+        refused |= {"patch", "search-type"}
+    return [code for code in TYPE_INTERACTIONS if code not in refused]
 
 
-def _resource(declaration: Declaration, routed: Routed, base: str, policy: Sequence[str]) -> dict[str, Any]:
-    conditional = {method for method, address, _, _ in routed if address == "/<type>"}
+def _resource(
+    declaration: Declaration, routed: Routed, base: str, policy: Sequence[str], delete_max: int
+) -> dict[str, Any]:
+    is_searched = declaration.type != "Binary"
+    conditional = {method for method, address, _, _ in routed if address == "/<type>" and is_searched}
     return {
         "type": declaration.type,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{declaration.type}",
@@ -162,10 +181,10 @@ def _resource(declaration: Declaration, routed: Routed, base: str, policy: Seque
         "readHistory": True,
         # Whether a client may choose an id depends on its kind: systems and operators may.
         "updateCreate": True,
-        "conditionalCreate": True,
+        "conditionalCreate": is_searched,
         "conditionalRead": "full-support",
         "conditionalUpdate": "PUT" in conditional,
-        "conditionalDelete": "multiple" if "DELETE" in conditional else "not-supported",
+        "conditionalDelete": _deletes(delete_max if "DELETE" in conditional else 0),
         "referencePolicy": policy,
         **includes(declaration),
         "searchParam": search_parameters(declaration),
@@ -173,6 +192,11 @@ def _resource(declaration: Declaration, routed: Routed, base: str, policy: Seque
             {"operation": [_operation(one, base) for one in offered]} if (offered := _offered(declaration.type)) else {}
         ),
     }
+
+
+def _deletes(most: int) -> str:
+    """The code of https://hl7.org/fhir/R4/valueset-conditional-delete-status.html."""
+    return {0: "not-supported", 1: "single"}.get(most, "multiple")
 
 
 def _offered(type_: str) -> list[Operation]:

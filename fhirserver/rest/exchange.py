@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/http.html#general
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -177,6 +177,16 @@ class Exchange:
                 return Answer(result.body, result.status, result.headers, media_type)
             case Made():
                 return self.answer(result.body, result.status, result.headers)
+
+    def conditionally_deleted(self, rows: Sequence[Row]) -> Response:
+        """What a conditional delete did; how many is said where Prefer asks for an OperationOutcome."""
+        if self.preferences.returns == "OperationOutcome":
+            return self.answer(operation_outcome([success(200, len(rows))]), 200)
+        return self.deleted(rows[0] if len(rows) == 1 else None)
+
+    def criteria(self) -> Pairs:
+        """The parameters of the address that say which resource is meant, not how the answer is written."""
+        return [pair for pair in self.pairs if pair[0] not in _WRITING]
 
     def answer(self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
         """A resource, given as JSON, in the format that was asked for; indented where `_pretty` asks for it."""

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Literal, TypeVar
 
 from fhirserver.errors import BadRequest, NotAcceptable, UnsupportedMediaType
+from fhirserver.interactions.patch import MEDIA_TYPES, Form
 from fhirserver.search.query import Handling
 
 Format = Literal["json", "xml"]
@@ -23,6 +24,9 @@ CONTENT_TYPES: Mapping[Format, str] = {
     "xml": "application/fhir+xml; charset=utf-8",
 }
 """What an answer in each format calls itself, by whichever of its names it was asked for."""
+
+PATCH_FORMATS = (*MEDIA_TYPES, "application/fhir+json", "application/fhir+xml")
+"""The media types of patches; FHIR's own are those of a FHIRPath Patch."""
 
 FORMATS = ("application/fhir+json", "application/fhir+xml")
 
@@ -140,6 +144,27 @@ def resource_format(content_type: str | None) -> Format:
     if not _is_ours(parameters):
         raise UnsupportedMediaType("This server holds FHIR R4: fhirVersion is 4.0.")
     return format_
+
+
+def patch_form(content_type: str | None) -> Form:
+    """The form of a patch in a body of this Content-Type.
+
+    Raises UnsupportedMediaType (415), with the types that are taken in Accept-Patch (RFC 5789 section 3.1).
+    """
+    name, parameters = _media_type(content_type or "")
+    form = MEDIA_TYPES.get(name)
+    try:
+        if form is None:
+            resource_format(content_type)
+            return "fhirpath-patch"
+        if parameters.get("charset", "utf-8") not in _CHARSETS:
+            raise UnsupportedMediaType("A patch is sent in UTF-8.")
+    except UnsupportedMediaType as error:
+        raise UnsupportedMediaType(
+            f"A patch is sent as {', '.join(PATCH_FORMATS)}, not as: {content_type or 'no type'}",
+            headers={"Accept-Patch": ", ".join(PATCH_FORMATS)},
+        ) from error
+    return form
 
 
 def check_form_content(content_type: str | None) -> None:

@@ -26,7 +26,7 @@ from fhirserver.errors import NotFound
 from fhirserver.operations import OFFERED
 from fhirserver.operations.operation import Target
 from fhirserver.rest.capability_statement import Routed, includes, search_parameters
-from fhirserver.rest.negotiation import FORMATS
+from fhirserver.rest.negotiation import FORMATS, PATCH_FORMATS
 from fhirserver.rest.routes import FHIR, ROUTED, operation_routes
 from fhirserver.search.result_parameters import REPEATABLE, RESULT_PARAMETERS
 from resources import SUPPORTED, Declaration
@@ -86,7 +86,8 @@ _SUCCESSES: Mapping[str, Sequence[str]] = {
     "update": ("200", "201"),
     "delete": ("200", "204"),
 }
-_PATCHES = ("application/json-patch+json", "application/merge-patch+json", *FORMATS)
+_CONDITIONAL = frozenset({"update", "patch", "delete"})
+"""The interactions that find by criteria what they change, where no id is in the address."""
 
 
 def install(app: Flask, *blueprints: Blueprint) -> None:
@@ -180,7 +181,8 @@ def _parameters(path: str, interactions: Sequence[str], type_: str | None) -> It
     declaration = SUPPORTED[type_] if type_ is not None else None
     for name in _merged(_QUERY, interactions):
         yield {"in": "query", "name": name, "schema": _schema_of(name, declaration)}
-    if declaration is not None and "search-type" in interactions:
+    is_conditional = path.endswith("/{type}") and not _CONDITIONAL.isdisjoint(interactions)
+    if declaration is not None and ("search-type" in interactions or is_conditional):
         for one in search_parameters(declaration):
             yield {"in": "query", "name": one["name"], "description": one["type"], "schema": {"type": "string"}}
     for name in _merged(_HEADERS, interactions):
@@ -220,7 +222,7 @@ def _responses(interactions: Sequence[str]) -> Json:
 
 def _body(method: str, interactions: Sequence[str], *, is_operation: bool) -> Json:
     if "patch" in interactions:
-        content: Json = {name: {"schema": {}} for name in _PATCHES}
+        content: Json = {name: {"schema": {}} for name in PATCH_FORMATS}
     elif "search-type" in interactions or "search-system" in interactions:
         content = {_FORM: {"schema": {"type": "object", "additionalProperties": {"type": "string"}}}}
     else:

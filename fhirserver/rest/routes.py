@@ -22,16 +22,18 @@ from fhirserver.errors import BadRequest, ContentTooLarge, FhirError, MethodNotA
 from fhirserver.interactions.batch import Answer, batch
 from fhirserver.interactions.context import Context, query_pairs
 from fhirserver.interactions.create import create
-from fhirserver.interactions.delete import delete
+from fhirserver.interactions.delete import conditional_delete, delete
 from fhirserver.interactions.entries import is_id, read_bundle
 from fhirserver.interactions.history import history, history_system, history_type
+from fhirserver.interactions.patch import check_patched, conditional_patch, patch, read_patch
+from fhirserver.interactions.preconditions import Versions
 from fhirserver.interactions.read import read
 from fhirserver.interactions.search_compartment import check_compartment, search_compartment
 from fhirserver.interactions.search_later import Background
 from fhirserver.interactions.search_system import search_system
 from fhirserver.interactions.search_type import Searchset, search_type
 from fhirserver.interactions.transaction import transaction
-from fhirserver.interactions.update import update
+from fhirserver.interactions.update import conditional_update, update
 from fhirserver.interactions.vread import vread
 from fhirserver.operations import OFFERED
 from fhirserver.operations.definition import operation_definition
@@ -43,11 +45,12 @@ from fhirserver.rest.bundle import history_bundle, response_bundle, searchset
 from fhirserver.rest.capability_statement import CHANGED, Statement
 from fhirserver.rest.exchange import Exchange
 from fhirserver.rest.formats import as_json
-from fhirserver.rest.negotiation import check_form_content, fhir_format, resource_format
+from fhirserver.rest.negotiation import check_form_content, fhir_format, patch_form, resource_format
 from fhirserver.rest.service import Service
 from fhirserver.search.compartment import EVERY_TYPE
 from fhirserver.store.jobs import Job, Jobs
 from resources import SUPPORTED
+from resources.patch.document import Patch
 
 Authenticate = Callable[[], Access]
 
@@ -70,7 +73,11 @@ ROUTED = (
     ("POST", "/<type>/<id>/<target>/_search", "search_compartment_by_post", ("search-type",)),
     ("POST", "/<type>", "create", ("create",)),
     ("PUT", "/<type>/<id>", "update", ("update",)),
+    ("PUT", "/<type>", "conditional_update", ("update",)),
+    ("PATCH", "/<type>/<id>", "patch", ("patch",)),
+    ("PATCH", "/<type>", "conditional_patch", ("patch",)),
     ("DELETE", "/<type>/<id>", "delete", ("delete",)),
+    ("DELETE", "/<type>", "conditional_delete", ("delete",)),
     ("POST", "", "bundle", ("batch", "transaction")),
     ("GET", "/_async-status/<job>", "async_status", ()),
     ("DELETE", "/_async-status/<job>", "cancel", ()),
@@ -183,6 +190,40 @@ class Routes:
             if_none_match=exchange.if_none_match(),
         )
         return exchange.written(context.settle(work))
+
+    def conditional_update(self, type: str) -> Response:
+        """Update the one resource that meets the criteria, or create it (update)."""
+        exchange, context = self._begin(type)
+        work = partial(
+            conditional_update,
+            context,
+            type,
+            exchange.criteria(),
+            self._resource_body(),
+            if_match=exchange.if_match(),
+            if_none_match=exchange.if_none_match(),
+        )
+        return exchange.written(context.settle(work))
+
+    def patch(self, type: str, id: str) -> Response:
+        """Change parts of a resource: JSON Patch, merge patch or FHIRPath Patch (patch)."""
+        exchange, context = self._begin(type, id)
+        exchange.refuse_parameters()
+        document, if_match = self._patch(type), self._if_match_alone(exchange)
+        return exchange.written(context.settle(partial(patch, context, type, id, document, if_match=if_match)))
+
+    def conditional_patch(self, type: str) -> Response:
+        """Change parts of the one resource that meets the criteria (patch)."""
+        exchange, context = self._begin(type)
+        document, if_match = self._patch(type), self._if_match_alone(exchange)
+        work = partial(conditional_patch, context, type, exchange.criteria(), document, if_match=if_match)
+        return exchange.written(context.settle(work))
+
+    def conditional_delete(self, type: str) -> Response:
+        """Delete what meets the criteria: one resource, or several where the settings allow it (delete)."""
+        exchange, context = self._begin(type)
+        work = partial(conditional_delete, context, type, exchange.criteria(), if_match=exchange.if_match())
+        return exchange.conditionally_deleted(context.settle(work))
 
     def delete(self, type: str, id: str) -> Response:
         """Delete a resource (delete)."""
@@ -341,6 +382,21 @@ class Routes:
         format_ = resource_format(request.content_type)
         return as_json(read_body(request, self._limit), format_)
 
+    def _patch(self, type: str) -> Patch:
+        """The patch that was sent for a resource of this type."""
+        check_patched(type)
+        form = patch_form(request.content_type)
+        if form == "fhirpath-patch":
+            return read_patch(form, self._resource_body())
+        return read_patch(form, read_body(request, self._limit))
+
+    @staticmethod
+    def _if_match_alone(exchange: Exchange) -> Versions | None:
+        """The versions that a patch is bound to. Raises NotSupported for If-None-Match: a patch creates nothing."""
+        if exchange.if_none_match() is not None:
+            raise NotSupported("A patch takes If-Match, not If-None-Match.")
+        return exchange.if_match()
+
     def _binary_body(self, id: str | None = None) -> bytes:
         """A Binary as a resource, made from what was sent where that is content in its own media type."""
         type = request.content_type
@@ -386,15 +442,11 @@ def _refusal(method: str, segments: list[str]) -> FhirError:
         case [type, *_] if type not in SUPPORTED:
             return NotFound(f"{type} is not a resource type of this server.", code="not-supported")
         case [_]:
-            return MethodNotAllowed(
-                "Conditional update, patch and delete are not offered: name the resource by its id."
-            )
+            return MethodNotAllowed(f"{method} is not offered here.")
         case [_, "_search"]:
             return MethodNotAllowed("Search by form is a POST.")
         case [_, id] if not is_id(id):
             return BadRequest(f"Not a resource id: {id}", code="value")
-        case [_, _] if method == "PATCH":
-            return MethodNotAllowed("PATCH is not offered: send the whole resource by PUT with If-Match.")
         case [type, _, target, *rest] if (target in SUPPORTED or target == EVERY_TYPE) and rest in ([], ["_search"]):
             return _refusal_of_compartment(type, target)
         case [_, _] | [_, _, "_history"] | [_, _, "_history", _]:

@@ -606,11 +606,11 @@ class ResourceStore:
         """The expression with equalities in the place of the references it follows, as the transaction sees them."""
         return self._links(session=session).resolved(expression)
 
-    def matching(self, query: Query, session: ClientSession) -> list[Row]:
-        """At most two permitted rows that match, as the transaction of the session sees them."""
+    def matching(self, query: Query, session: ClientSession, limit: int) -> list[Row]:
+        """At most so many permitted rows that match, as the transaction of the session sees them."""
         expression = self.followed(query.expression, session)
         wanted = both(self._visible("search", query.type), _asked(query.type, expression))
-        found = self._database.collection_of(query.type).find(wanted, _FIELDS, session=session).limit(2)
+        found = self._database.collection_of(query.type).find(wanted, _FIELDS, session=session).limit(limit)
         return [self._row(document) for document in found.to_list()]
 
     def _row(self, document: Document) -> Row:

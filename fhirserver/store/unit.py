@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from zoneinfo import ZoneInfo
 
 from pymongo.client_session import ClientSession
@@ -46,6 +46,9 @@ from resources import SUPPORTED
 from resources.declaration import local_reference
 from resources.validation import Parsed, parse, splice
 
+_METHODS: Mapping[str, str] = {"update": "PUT", "patch": "PATCH"}
+"""By which HTTP method a next version came."""
+
 
 def fhir_instant(instant: datetime) -> str:
     """An instant as FHIR writes it, in UTC with milliseconds."""
@@ -55,8 +58,8 @@ def fhir_instant(instant: datetime) -> str:
 class Search(Protocol):
     """What a unit asks of the store that made it: searches within its transaction, for its access."""
 
-    def matching(self, query: Query, session: ClientSession) -> list[Row]:
-        """At most two permitted rows that match."""
+    def matching(self, query: Query, session: ClientSession, limit: int) -> list[Row]:
+        """At most so many permitted rows that match."""
 
     def followed(self, expression: Expression, session: ClientSession) -> Expression:
         """The expression without references to follow."""
@@ -119,8 +122,8 @@ class Unit:
             raise NotFound(f"{type_}/{id_} is not known.")
         return whole_row(document, self._database.objects)
 
-    def match(self, query: Query) -> list[Row]:
-        """Visible rows that meet conditional criteria, at most two; a twin with the same criteria will conflict."""
+    def match(self, query: Query, limit: int = 2) -> list[Row]:
+        """Visible rows that meet conditional criteria, so many at most; a twin with the same criteria will conflict."""
         criteria = f"{query.type}?{query.expression!r}"
         self._database.locks.update_one(
             {"_id": hashlib.sha256(criteria.encode()).hexdigest()},
@@ -128,7 +131,7 @@ class Unit:
             upsert=True,
             session=self._session,
         )
-        return self._search.matching(query, self._session)
+        return self._search.matching(query, self._session, limit)
 
     def followed(self, query: Query) -> Expression:
         """The criteria with equalities in the place of the references they follow, as this transaction sees them."""
@@ -164,6 +167,7 @@ class Unit:
         if_match: Sequence[int] | None = None,
         if_none_match_any: bool = False,
         dicom: Mapping[str, Any] | None = None,
+        interaction: Literal["update", "patch"] = "update",
     ) -> Written:
         """Store the next version of a resource, or the first one under a client-chosen id.
 
@@ -178,15 +182,15 @@ class Unit:
             if self._guard.actor.kind not in {"system", "operator"}:
                 raise MethodNotAllowed("This client may not choose the id of a resource.")
             if current is not None:  # what was deleted stays with whom it was
-                self._require("update", current)
+                self._require(interaction, current)
             return Written(self._write("create", parsed, id_, current, dicom, "PUT"), created=True)
-        self._require("update", current)
+        self._require(interaction, current)
         _check_preconditions(current, if_match, if_none_match_any=if_none_match_any)
         if dicom is None:
             present = splice(parsed.body, id_, current["v"], fhir_instant(current["lu"]))
             if is_whole(current, present, self._database.objects):  # not a byte changes, so no version is made
                 return Written(row_of({**current, "b": present}), created=False)
-        return Written(self._write("update", parsed, id_, current, dicom, "PUT"), created=False)
+        return Written(self._write(interaction, parsed, id_, current, dicom, _METHODS[interaction]), created=False)
 
     def delete(self, type_: str, id_: str, *, if_match: Sequence[int] | None = None) -> Row | None:
         """Leave a deleted version; None where there was nothing, NotFound where refused."""

@@ -460,6 +460,7 @@ def _writes() -> Iterator[Edge]:
             ("Patient",),
             tells=False,
         )
+    yield from _by_criteria_and_patches()
     yield Edge(
         "create where none has the number",
         "POST",
@@ -648,6 +649,82 @@ def _operations() -> Iterator[Edge]:
                 ),
                 (type_,),
                 tells=False,
+            )
+
+
+def _by_criteria_and_patches() -> Iterator[Edge]:
+    """Patches that change nothing, and conditional writes bound to a version that never is."""
+    merge, never = "application/merge-patch+json", {"If-Match": 'W/"99"'}
+    test = json.dumps([{"op": "test", "path": "/resourceType", "value": "Patient"}]).encode()
+    for type_ in TYPES:
+        yield Edge(
+            f"patch of {type_}",
+            "PATCH",
+            INSTANCE,
+            lambda record, type_=type_: Asked(f"/fhir/{record.reference(type_)}", {}, b"{}", merge),
+            (type_,),
+            tells=type_ in {"Patient", "ImagingStudy"},
+        )
+    yield Edge(
+        "patch that tests",
+        "PATCH",
+        INSTANCE,
+        lambda record: Asked(f"/fhir/{record.reference('Patient')}", {}, test, "application/json-patch+json"),
+        ("Patient",),
+    )
+    number: Callable[[Record], str] = lambda one: f"/fhir/Patient?identifier=urn:oid:{HOME.oid}|{one.key}"  # noqa: E731
+    by_id: Callable[[Record], str] = lambda one: f"/fhir/Patient?_id={one.id('Patient')}"  # noqa: E731
+    for name, address in (("number", number), ("_id", by_id)):
+        yield Edge(
+            f"patch by {name}",
+            "PATCH",
+            TYPE,
+            lambda record, address=address: Asked(address(record), {}, b"{}", merge),
+            ("Patient",),
+        )
+        yield Edge(
+            f"update by {name}",
+            "PUT",
+            TYPE,
+            lambda record, address=address: Asked(address(record), never, _resource("Patient", record), FHIR_JSON),
+            ("Patient",),
+        )
+        yield Edge(
+            f"delete by {name}",
+            "DELETE",
+            TYPE,
+            lambda record, address=address: Asked(address(record), never),
+            ("Patient",),
+        )
+        for kind in ("batch", "transaction"):
+            yield Edge(
+                f"patch by {name} in a {kind}",
+                "POST",
+                BASE,
+                lambda record, address=address, kind=kind: _bundle(
+                    kind,
+                    {
+                        "resource": {"resourceType": "Parameters"},
+                        "request": {"method": "PATCH", "url": address(record).removeprefix("/fhir/")},
+                    },
+                ),
+                ("Patient",),
+            )
+            yield Edge(
+                f"delete by {name} in a {kind}",
+                "POST",
+                BASE,
+                lambda record, address=address, kind=kind: _bundle(
+                    kind,
+                    {
+                        "request": {
+                            "method": "DELETE",
+                            "url": address(record).removeprefix("/fhir/"),
+                            "ifMatch": 'W/"99"',
+                        }
+                    },
+                ),
+                ("Patient",),
             )
 
 

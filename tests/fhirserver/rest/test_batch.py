@@ -28,7 +28,7 @@ def test_entries_do_not_know_of_each_other(his, patient):
     assert response.status_code == 200
     assert response.json["type"] == "batch-response"
     statuses = [int(one["response"]["status"][:3]) for one in response.json["entry"]]
-    assert statuses == [200, 404, 422, 201, 400, 200, 200, 400, 200, 204]
+    assert statuses == [200, 404, 422, 201, 422, 200, 200, 400, 200, 204]
     outcome = response.json["entry"][2]["response"]["outcome"]
     assert outcome["issue"][0]["expression"] == ["Bundle.entry[2].resource.nosuch"]
 

@@ -49,6 +49,7 @@ def test_it_lists_exactly_the_interactions_that_are_routed(statement):
     for resource in statement["rest"][0]["resource"]:
         of_type = {one["code"] for one in resource["interaction"]}
         without = {"history-type"} if resource["type"] in WITHOUT_TYPE_HISTORY else set()
+        without |= {"patch", "search-type"} if resource["type"] == "Binary" else set()
         assert of_type | of_system | {"capabilities"} == routed - without
         assert of_type <= set(TYPE_INTERACTIONS)
     assert of_system <= set(SYSTEM_INTERACTIONS)
@@ -66,6 +67,29 @@ def test_it_names_the_history_of_a_type_where_it_is_answered(statement, his, typ
     [resource] = [one for one in statement["rest"][0]["resource"] if one["type"] == type_]
     is_named = "history-type" in [one["code"] for one in resource["interaction"]]
     assert (his.get(f"{type_}/_history").status_code == 200) is is_named
+
+
+def test_it_says_how_many_a_conditional_delete_removes():
+    said = [
+        capability_statement("http://x/fhir", "http://x", ROUTED, delete_max=most)["rest"][0]["resource"][0]
+        for most in (1, 2)
+    ]
+    assert [resource["conditionalDelete"] for resource in said] == ["single", "multiple"]
+
+
+def test_a_binary_is_offered_by_no_criteria(statement):
+    [binary] = [one for one in statement["rest"][0]["resource"] if one["type"] == "Binary"]
+    said = (binary["conditionalCreate"], binary["conditionalUpdate"], binary["conditionalDelete"])
+    assert said == (False, False, "not-supported")
+
+
+def test_it_names_the_forms_of_patches(statement):
+    assert statement["patchFormat"] == [
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/fhir+json",
+        "application/fhir+xml",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -128,11 +128,9 @@ def test_a_body_cut_short_is_refused(app, his, is_terminated):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("PATCH", "/Patient/1", 405),
-        ("PUT", "/Patient?identifier=1", 405),
-        ("PUT", "/Patient", 405),
-        ("DELETE", "/Patient?identifier=1", 405),
-        ("PATCH", "/Patient?identifier=1", 405),
+        ("PATCH", "/Binary/1", 405),
+        ("PATCH", "/Binary?_id=1", 405),
+        ("DELETE", "/Binary?_id=1", 400),
         ("POST", "/_history", 405),
         ("POST", "/Patient/_history", 405),
         ("GET", "/Binary/_history", 400),
@@ -184,12 +182,12 @@ def test_methods_of_other_protocols_are_refused_with_an_outcome(his, method):
 def test_options_names_the_methods(his):
     response = his.request("OPTIONS", "/Patient/1")
     assert response.status_code == 204
-    assert allowed(response) == {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"}
+    assert allowed(response) == {"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 def test_a_method_that_is_not_offered_is_told_which_ones_are(his):
-    assert allowed(his.request("PATCH", "/Patient/1")) == {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"}
-    assert allowed(his.request("PUT", "/Patient")) == {"GET", "HEAD", "POST", "OPTIONS"}
+    assert allowed(his.request("POST", "/Patient/1")) == {"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"}
+    assert allowed(his.request("TRACE", "/Patient")) == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
     assert allowed(his.request("POST", "/_history", b"{}")) == {"GET", "HEAD", "OPTIONS"}
 
 

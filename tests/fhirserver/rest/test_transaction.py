@@ -309,8 +309,9 @@ def test_prefer_brings_the_resources_along(his):
     ("method", "url"),
     [
         ("PATCH", "Patient/1"),
-        ("PUT", "Patient?identifier=1"),
-        ("DELETE", "Patient?identifier=1"),
+        ("PUT", "Patient"),
+        ("DELETE", "Patient"),
+        ("DELETE", "Patient?identifier=1&_count=2"),
         ("POST", "Patient/$everything"),
         ("GET", "Patient/1/_history"),
         ("GET", "Patient/_history"),
