@@ -185,6 +185,18 @@ def test_the_feed_of_all_tells_of_no_audit_event_and_no_binary(operator, his, ch
     )
 
 
+def test_one_audit_event_and_one_binary_have_their_history(caller, his, patient):
+    his.get(patient)
+    person = caller(patient)
+    [found] = person.get("AuditEvent?_count=1&_sort=date").json["entry"]
+    assert versions(person.get(f"AuditEvent/{found['resource']['id']}/_history")) == ['W/"1"']
+    made = his.make({"resourceType": "Binary", "contentType": "text/plain", "data": "aGVsbG8="})
+    made["data"] = "b3RoZXI="
+    assert his.put(f"Binary/{made['id']}", made).status_code == 200
+    found = his.get(f"Binary/{made['id']}/_history").json["entry"]
+    assert [entry["resource"]["data"] for entry in found] == ["b3RoZXI=", "aGVsbG8="]
+
+
 def test_a_feed_is_audited_for_each_patient_whose_versions_it_told(his, changed, audit_of):
     his.make({"resourceType": "Patient", "active": True})
     told(his, "Patient/_history?_count=1000")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import random
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from fhirserver.errors import NotSupported
+from fhirserver.errors import NotFound, NotSupported
 from fhirserver.store import versions
 from fhirserver.store.rows import Row
 from fhirserver.store.versions import Span
@@ -255,3 +258,35 @@ def test_references_to_versions_bring_those_versions_where_they_may_be_seen(reco
     assert {row.version: b'"0"' in row.body for row in found if row.id == "named"} == {1: True, 3: False}
     assert record.store("Practitioner/stranger").versions(wanted) == []
     assert record.store(DOCTOR).versions([]) == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_feed_is_what_the_histories_of_all_resources_are_together(
+    record: Region, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Against the histories one by one, for spans and bounds drawn by chance."""
+    chance = random.Random(seed)
+    monkeypatch.setattr(versions, "_LEAST_AT_ONCE", chance.randint(1, 5))
+    monkeypatch.setattr(versions, "_MOST_AT_ONCE", chance.randint(1, 8))
+    monkeypatch.setattr(versions, "MOST_PASSED_OVER", chance.randint(1, 20))
+    monkeypatch.setattr(versions, "FEW", chance.choice((0, 3, 1_000)))
+
+    def instant() -> datetime | None:
+        return chance.choice((None, NOW + timedelta(minutes=chance.randint(0, 45), seconds=chance.choice((0, 30)))))
+
+    ends = sorted(filter(None, (instant(), instant())))
+    span = Span(
+        chance.randint(1, 9),
+        since=instant(),
+        before=instant() or END,
+        current_in=(ends[0], ends[1]) if len(ends) == 2 else None,
+        oldest_first=chance.random() < 0.5,
+    )
+    alone = []
+    for reference in record.database.resources.distinct("_id", {"facts.type": {"$in": ["ImagingStudy", "CareTeam"]}}):
+        type_, _, id_ = reference.partition("/")
+        with suppress(NotFound):
+            found = record.store(DOCTOR, now=NOW + timedelta(days=1)).history(type_, id_, replace(span, count=1_000))
+            alone += [(row.last_updated, f"{row.reference}/{row.version}") for row in found.rows]
+    alone.sort(reverse=not span.oldest_first)
+    assert one(record, DOCTOR, ("ImagingStudy", "CareTeam"), span) == [name for _, name in alone]
