@@ -14,7 +14,7 @@ from fhirserver.audit import codes, parts
 from fhirserver.audit.caller import Caller, Moment
 from fhirserver.audit.event import Event, event
 from fhirserver.audit.hidden import labels_of, labels_refused
-from fhirserver.audit.parts import Part, Shape, frozen
+from fhirserver.audit.parts import Entity, Shape, frozen
 from fhirserver.store.rows import Row
 
 
@@ -36,13 +36,13 @@ def consent_events(access: Access, interaction: str, row: Row, decision: Decisio
 
 def consents(decision: Decision) -> list[str]:
     """The Consents, each with its version, on which a decision rests; not those that spoke against it."""
-    sources = (
+    sources = [
         source
         for reason in decision.reasons
-        if reason.code.startswith("permit-") == decision.is_permit
         for source in reason.sources
-    )
-    return list(dict.fromkeys(source for source in sources if source.startswith("Consent/")))
+        if source.startswith("Consent/") and reason.code.startswith("permit-") == decision.is_permit
+    ]
+    return list(dict.fromkeys(sources))
 
 
 def _decided(
@@ -93,14 +93,13 @@ def _shape(decision: Decision, *, is_by_consent: bool, is_complete: bool) -> Sha
 
 def _entities(
     access: Access, interaction: str, what: str, patient: str | None, determining: Sequence[str]
-) -> Iterable[Part]:
+) -> Iterable[Entity]:
     """AuthZconsent admits patient, Consents and token only: resource and request are then details of the Consent."""
     if patient is not None:
         yield parts.patient(patient)
     if patient is not None and determining:
-        details = (("interaction", interaction), ("resource", what), ("X-Request-Id", access.request_id))
         for reference in determining:
-            yield parts.consent(reference, details)
+            yield parts.consent(reference, interaction, what, access.request_id)
     else:
         if "/" in what:
             yield parts.data(what)

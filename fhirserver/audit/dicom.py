@@ -14,7 +14,7 @@ from fhirserver.access import Access
 from fhirserver.audit import codes, parts
 from fhirserver.audit.caller import Caller, Moment
 from fhirserver.audit.event import Event, event
-from fhirserver.audit.parts import Part, Shape, Template, frozen
+from fhirserver.audit.parts import Entity, Shape, Template, frozen
 
 Trigger = Literal["retrieve", "metadata", "store", "query"]
 
@@ -60,7 +60,7 @@ def dicom_events(
     )
     concerned: Sequence[str | None] = tuple(dict.fromkeys(patients)) or (None,)
     is_shared = query is not None and len(concerned) > 1
-    told: list[Part] = []
+    told: list[Entity] = []
     if study_instance_uid is not None:
         told.append(_study(study_instance_uid, study, instances))
     whole = told
@@ -88,18 +88,18 @@ def dicom_events(
 
 
 @lru_cache(maxsize=1_024)
-def _patient(reference: str) -> Part:
+def _patient(reference: str) -> Entity:
     return parts.patient(reference)
 
 
-def _study(uid: str, reference: str | None, instances: int | None) -> Part:
+def _study(uid: str, reference: str | None, instances: int | None) -> Entity:
     if not _UID.fullmatch(uid):
         return parts.study(uid, reference, _details(instances))
     return _filled_study(uid, reference, instances)
 
 
 @lru_cache(maxsize=1_024)
-def _filled_study(uid: str, reference: str | None, instances: int | None) -> Part:
+def _filled_study(uid: str, reference: str | None, instances: int | None) -> Entity:
     """All that differs between the studies of one count are UID and id."""
     if reference is None:
         return _study_template(None, instances).filled(uid, "")

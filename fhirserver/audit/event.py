@@ -8,12 +8,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from consent.facts import PatientAccess, audience, materialise
 from fhirserver.audit import parts
 from fhirserver.audit.caller import Caller, Moment
-from fhirserver.audit.parts import Part, Shape
+from fhirserver.audit.mold import mold_of
+from fhirserver.audit.parts import Entity, Filled, Part, Shape, Template
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -44,7 +46,7 @@ def event(
     caller: Caller,
     role: parts.Role,
     moment: Moment,
-    entities: Sequence[Part],
+    entities: Sequence[Entity],
     *,
     patient: str | None,
     labels: Sequence[str] = (),
@@ -57,37 +59,17 @@ def event(
     identifier = _time_ordered_id()
     now = _milliseconds(moment.now)
     instant = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    profiles, happening, agents, source = (
-        parts.profiles(shape),
-        parts.happening(shape),
-        parts.agents(caller, role),
-        parts.source(),
-    )
-    recorded = parts.recorded(identifier, instant, now)
-    body = b"".join(
-        (
-            b'{"resourceType":"AuditEvent","id":"',
-            identifier.encode("ascii"),
-            b'","meta":{"versionId":"1","lastUpdated":"',
-            instant.encode("ascii"),
-            b'",' if profiles.json else b'"',
-            profiles.json,
-            b"},",
-            happening.json,
-            b",",
-            recorded.json,
-            b",",
-            agents.json,
-            b",",
-            source.json,
-            b',"entity":[' if entities else b"",
-            b",".join([entity.json for entity in entities]),
-            b"]}" if entities else b"}",
-        )
-    )
+    texts = [identifier, instant]
+    kinds: list[Part | Template] = []
+    for entity in entities:
+        if isinstance(entity, Filled):
+            kinds.append(entity.template)
+            texts += entity.texts
+        else:
+            kinds.append(entity)
+    cast = mold_of(shape, caller, role, tuple(kinds)).cast(texts, now)
     about = patient or (caller.patient if is_callers else None)
     facts = _facts(identifier, shape, now, about, labels)
-    tokens, ranges, sorts = _joined((profiles, happening, recorded, agents, source, *entities))
     return Event(
         {
             "_id": f"AuditEvent/{identifier}",
@@ -95,10 +77,11 @@ def event(
             "id": identifier,
             "v": 1,
             "lu": now,
-            "b": body,
-            "tk": tokens,
-            "rg": ranges,
-            "so": {name: {"a": low, "z": high} for name, (low, high) in sorts.items()},
+            "b": cast.body,
+            "tk": cast.tk,
+            "ix": cast.ix,
+            "rg": cast.rg,
+            "so": cast.so,
             "facts": facts,
             "aud": audience(facts),
         }
@@ -128,32 +111,31 @@ def _facts(identifier: str, shape: Shape, now: datetime, patient: str | None, la
     (The compartment would add a patient who acted on another's record, and hide the event from the one concerned.) No
     relation is kept: events are never rewritten, so a relation here would outlive the authority it speaks of.
     """
+    known, subject = _known(shape)
+    return {
+        **known,
+        "id": identifier,
+        "labels": list(labels),
+        "instances": [f"AuditEvent/{identifier}"],
+        "performed": {"from": now, "until": now + _MILLISECOND},
+        "subjects": [{**subject, "patient": patient}] if patient else [],
+    }
+
+
+@lru_cache(maxsize=1_024)
+def _known(shape: Shape) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The facts that events of one shape have in common, and those of the patient concerned; never changed."""
     static = {
         "type": "AuditEvent",
-        "id": identifier,
         "kind": "audit",
         "custodians": [],
         "authors": [],
         "confidentiality": 4,
         "sensitivities": [],
-        "labels": list(labels),
         "lifecycle": "present",
-        "instances": [f"AuditEvent/{identifier}"],
         "related": [],
-        "performed": {"from": now, "until": now + _MILLISECOND},
         "class": ["AuditEvent", *(f"{system}|{code}" for system, code, _ in (shape.type, *shape.subtypes))],
     }
-    return materialise(static, [PatientAccess(patient)] if patient else [])
-
-
-def _joined(pieces: Sequence[Part]) -> tuple[list[str], list[dict[str, Any]], dict[str, list[Any]]]:
-    tokens: dict[str, None] = {}
-    ranges: list[dict[str, Any]] = []
-    sorts: dict[str, list[Any]] = {}
-    for piece in pieces:
-        tokens.update(dict.fromkeys(piece.tokens))
-        ranges.extend(piece.ranges)
-        for name, (low, high) in piece.sorts:
-            ends = sorts.get(name)
-            sorts[name] = [low, high] if ends is None else [min(ends[0], low), max(ends[1], high)]
-    return list(tokens), ranges, sorts
+    whole = materialise(static, [PatientAccess("")])
+    (subject,) = whole.pop("subjects")
+    return whole, subject

@@ -56,6 +56,12 @@ def by_labels(rows: Iterable[Row]) -> dict[Labels, Sequence[str]]:
 
 def disclosed(matches: Sequence[Row], included: Sequence[Row]) -> Counter[tuple[str, Labels]]:
     """How many of the rows of a searchset, its matches and what they include, each patient had by labels."""
+    if not any(row.facts.get("labels") for row in (*matches, *included)):
+        found: Counter[tuple[str, Labels]] = Counter()
+        for patients, count in Counter([row.patients for row in (*matches, *included)]).items():
+            for patient in patients:
+                found[patient, ()] += count
+        return found
     labelled = [(row, visibility(row.facts)) for row in matches]
     others = [(row, visibility(row.facts)) for row in included]
     if any(labels for _, labels in (*labelled, *others)):

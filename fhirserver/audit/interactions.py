@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -19,7 +20,7 @@ from fhirserver.audit.caller import Caller, Moment
 from fhirserver.audit.decisions import consent_events
 from fhirserver.audit.event import Event, event
 from fhirserver.audit.hidden import Labels, disclosed, labels_of
-from fhirserver.audit.parts import Part, Shape, frozen
+from fhirserver.audit.parts import Entity, Shape, frozen
 from fhirserver.errors import BadRequest
 from fhirserver.search.links import Has, Last, first_step
 from fhirserver.store.rows import Row
@@ -158,7 +159,7 @@ def _query_events(
     ]
 
 
-def _events(access: Access, interaction: str, row: Row, data: Part) -> list[Event]:
+def _events(access: Access, interaction: str, row: Row, data: Entity) -> list[Event]:
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
     request = parts.request(access.request_id)
     labels = labels_of(access, interaction, row)
@@ -179,6 +180,7 @@ def _events(access: Access, interaction: str, row: Row, data: Part) -> list[Even
     ]
 
 
+@cache
 def _shape(interaction: str, *, is_about_patient: bool, extra: tuple[tuple[str, str, str], ...]) -> Shape:
     code, action, _ = _INTERACTIONS[interaction]
     profiles: tuple[str, ...] = (codes.OAUTH_MINIMAL,)
@@ -187,7 +189,7 @@ def _shape(interaction: str, *, is_about_patient: bool, extra: tuple[tuple[str, 
     return Shape(_REST, action, (frozen(codes.interaction(code)), *extra), profiles=profiles)
 
 
-def _entities(data: Part, patient: str | None, request: Part) -> tuple[Part, ...]:
+def _entities(data: Entity, patient: str | None, request: Entity) -> tuple[Entity, ...]:
     return (data, parts.patient(patient), request) if patient else (data, request)
 
 

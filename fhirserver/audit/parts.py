@@ -8,9 +8,8 @@ a join of ready bytes.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
@@ -61,42 +60,36 @@ def _zone() -> ZoneInfo:
     return ZoneInfo(_settings().zone)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Template:
     """A part in which only a few texts differ from one event to the next: extracted once, then filled in.
 
-    The texts must need no escaping in JSON; identifiers, base64 and references do not.
+    `part` was made with `blanks` where the texts will stand; its dates, if any, all name the instant of the event. The
+    texts must need no escaping in JSON; identifiers, base64 and references do not.
     """
 
-    def __init__(self, part: Part, blanks: Sequence[str]) -> None:
-        """`part` was made with `blanks` where the texts will stand."""
-        self._json = part.json
-        self._fixed = tuple(token for token in part.tokens if not any(blank in token for blank in blanks))
-        self._varying = tuple(token for token in part.tokens if any(blank in token for blank in blanks))
-        self._blanks = [(blank, blank.encode("ascii")) for blank in blanks]
-        self._names = [one["n"] for one in part.ranges]
-        self._sorts = part.sorts
+    part: Part
+    blanks: tuple[str, ...]
 
-    def filled(self, *texts: str, instant: datetime | None = None) -> Part:
-        """The part with `texts` in the places of the blanks; `instant` is what its dates, if any, all name."""
-        json, varying = self._json, self._varying
-        for (blank, raw), text in zip(self._blanks, texts, strict=True):
-            json = json.replace(raw, text.encode("ascii"))
-            varying = tuple([token.replace(blank, text) for token in varying])
+    def filled(self, *texts: str) -> Filled:
+        """The part with `texts` in the places of the blanks."""
+        return Filled(self, texts)
 
-        def key(end: Any) -> Any:
-            if not isinstance(end, str):
-                return instant
-            for (blank, _), text in zip(self._blanks, texts, strict=True):
-                end = end.replace(blank, text)
-            return end
 
-        ranges = tuple([{"n": name, "lo": instant, "hi": instant} for name in self._names])
-        sorts = tuple([(name, (key(low), key(high))) for name, (low, high) in self._sorts])
-        return Part(json, self._fixed + varying, ranges, sorts)
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A template and its texts."""
+
+    template: Template
+    texts: tuple[str, ...]
+
+
+Entity = Part | Filled
 
 
 # Texts that no identifier of this server contains, of the form of what they stand for.
 _BLANK_ID, _BLANK_VERSION = "00000000-blank-id", "918273645"
+_BLANK_RESOURCE, _BLANK_REQUEST = "00000000-blank-resource", "00000000-blank-request"
 _BLANK_INSTANT = "1867-05-04T03:02:01.987Z"
 
 
@@ -161,13 +154,9 @@ def happening(shape: Shape) -> Part:
     return _members(fragment)
 
 
-def recorded(id_: str, instant: str, now: datetime) -> Part:
-    """The instant of the event; id and last update, which stand elsewhere in the JSON, give search values here."""
-    return _recorded().filled(id_, instant, instant=now)
-
-
 @cache
-def _recorded() -> Template:
+def recorded() -> Template:
+    """The instant of the event; id and last update, which stand elsewhere in the JSON, give search values here."""
     fragment = {"id": _BLANK_ID, "meta": {"lastUpdated": _BLANK_INSTANT}, "recorded": _BLANK_INSTANT}
     return Template(_part(b'"recorded":"%b"' % _BLANK_INSTANT.encode("ascii"), fragment), (_BLANK_ID, _BLANK_INSTANT))
 
@@ -243,7 +232,7 @@ def _user(caller: Caller, type_: Mapping[str, str]) -> dict[str, Any]:
 # ----------------------------------------------------------------------------------------------------- entities
 
 
-def patient(reference: str, disclosed: int | None = None) -> Part:
+def patient(reference: str, disclosed: int | None = None) -> Filled:
     """The patient concerned; of a search also how many resources of theirs the answer held."""
     return _patient(disclosed).filled(reference.removeprefix("Patient/"))
 
@@ -257,7 +246,7 @@ def _patient(disclosed: int | None) -> Template:
     return Template(_entity(entity), (_BLANK_ID,))
 
 
-def data(reference: str, decision: str | None = None) -> Part:
+def data(reference: str, decision: str | None = None) -> Filled:
     """The resource read or written, with the code of the decision that opened it."""
     type_, id_, *version = reference.split("/")
     if not version:
@@ -277,7 +266,7 @@ def _data(reference: str, decision: str | None) -> Template:
     return Template(_entity(entity), (_BLANK_ID, _BLANK_VERSION))
 
 
-def query(url: str, description: str) -> Part:
+def query(url: str, description: str) -> Filled:
     """The search as it was asked: base64 of its URL, and a description that carries names of parameters only."""
     return _query(description).filled(base64.b64encode(url.encode()).decode("ascii"))
 
@@ -304,20 +293,36 @@ def study(uid: str, reference: str | None, details: Iterable[tuple[str, str]]) -
     return _entity(entity)
 
 
-def consent(reference: str, details: Iterable[tuple[str, str]] = ()) -> Part:
-    """A Consent, with its version, that determined the decision."""
-    entity: dict[str, Any] = {"what": {"reference": reference}, "type": codes.CONSENT}
-    if detail := _details(details):
-        entity["detail"] = detail
-    return _entity(entity)
+def consent(reference: str, interaction: str, resource: str, request_id: str) -> Filled:
+    """A Consent, with its version, that determined the decision on this interaction with a resource."""
+    _, id_, _, version = reference.split("/")
+    return _consent(interaction).filled(id_, version, resource, request_id)
 
 
-def token(token_id: str) -> Part:
+@lru_cache(maxsize=64)
+def _consent(interaction: str) -> Template:
+    details = (("interaction", interaction), ("resource", _BLANK_RESOURCE), ("X-Request-Id", _BLANK_REQUEST))
+    entity: dict[str, Any] = {
+        "what": {"reference": f"Consent/{_BLANK_ID}/_history/{_BLANK_VERSION}"},
+        "type": codes.CONSENT,
+        "detail": _details(details),
+    }
+    return Template(_entity(entity), (_BLANK_ID, _BLANK_VERSION, _BLANK_RESOURCE, _BLANK_REQUEST))
+
+
+def token(token_id: str) -> Filled:
     """The access token of a decision, by its `jti`; never the token."""
-    return _entity({"what": {"identifier": {"value": codes.JTI + token_id}}, "type": codes.OAUTH_USER})
+    return _token().filled(token_id)
 
 
-def request(request_id: str) -> Part:
+@cache
+def _token() -> Template:
+    return Template(
+        _entity({"what": {"identifier": {"value": codes.JTI + _BLANK_ID}}, "type": codes.OAUTH_USER}), (_BLANK_ID,)
+    )
+
+
+def request(request_id: str) -> Filled:
     """The request, by its X-Request-Id."""
     return _request().filled(request_id)
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from fhirserver.audit import codes, parts
 from fhirserver.audit.caller import Caller, Moment
 from fhirserver.audit.event import Event, event
-from fhirserver.audit.parts import Shape, frozen
+from fhirserver.audit.parts import Entity, Shape, frozen
 
 TokenOutcome = Literal["issued", "refused", "revoked"]
 Act = Literal["token", "client-add", "client-remove", "audit-verify", "explain"]
@@ -75,7 +75,7 @@ def operator_events(
     """
     type_, subtype, action = _ACTS[act]
     caller = Caller(name=operator, client_id="fhirserver command line", transport="command line")
-    entities = [parts.subject_of_change(target, tuple((details or {}).items()))]
+    entities: list[Entity] = [parts.subject_of_change(target, tuple((details or {}).items()))]
     if patient is not None:
         entities.append(parts.patient(patient))
     shape = Shape(type_, action, (subtype,))

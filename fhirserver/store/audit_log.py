@@ -60,7 +60,7 @@ def log_digest(number: int, log: str, previous: str) -> str:
 
 def stored(row: Document) -> Document:
     """An event as it lies in the database, with what its value index holds."""
-    return {**row, "ix": selective_values(row.get("tk", ()))}
+    return row if "ix" in row else {**row, "ix": selective_values(row.get("tk", ()))}
 
 
 @dataclass(slots=True, eq=False)

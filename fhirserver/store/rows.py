@@ -36,7 +36,7 @@ class Row:
     @property
     def patients(self) -> tuple[str, ...]:
         """References of the patients whose record this row belongs to."""
-        return tuple(subject["patient"] for subject in self.facts.get("subjects", ()))
+        return tuple([subject["patient"] for subject in self.facts.get("subjects", ())])
 
 
 @dataclass(frozen=True, slots=True)
