@@ -128,7 +128,7 @@ def _beside_each_other(folder: Path, options: argparse.Namespace, results: Resul
     results.quantities.append(Quantity("memory of a worker", memory / 1e6, WORKER_BYTES / 1e6, "MB"))
     # Last, since answers of five megabytes are no measure of what a worker takes.
     if "feed" in options.parts:
-        results.comparisons.append(_feed(region, server, granted["system"], options.rounds))
+        results.comparisons.append(_feed(region, server, tokens.system(server.folder), options.rounds))
 
 
 def _server(folder: Path, region: data.Region) -> AbstractContextManager[Program]:

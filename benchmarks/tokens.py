@@ -53,5 +53,10 @@ def tokens(folder: Path) -> dict[str, str | None]:
     _register(folder)
     return {
         "doctor": _token(folder, f"Practitioner/{data.DOCTOR}", "--organization", _ORGANIZATION),
-        "system": _token(folder, f"client:{SYSTEM_CLIENT}"),
+        "system": system(folder),
     }
+
+
+def system(folder: Path) -> str:
+    """A new token of the hospital's system, which is registered: the server gives none more than five minutes."""
+    return _token(folder, f"client:{SYSTEM_CLIENT}")
