@@ -19,7 +19,7 @@ from benchmarks import bulk, compare, data, decision, dicom, processes, programs
 from benchmarks.compare import Comparison, Figure
 from benchmarks.programs import Program
 
-PARTS = ("decision", "floor", "across", "feed", "dicom", "growth")
+PARTS = ("decision", "floor", "across", "formats", "feed", "dicom", "growth")
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 FOLLOWED = 10_000
 GROWN = (10_000, 1_000_000)
@@ -76,7 +76,7 @@ def main() -> int:
         folder = Path(name)
         if "decision" in options.parts:
             results.timings += decision.timings()
-        if {"floor", "across", "feed", "dicom"} & set(options.parts):
+        if {"floor", "across", "formats", "feed", "dicom"} & set(options.parts):
             _beside_each_other(folder, options, results, stack)
         if "growth" in options.parts:
             _growth(folder, options, results)
@@ -116,6 +116,8 @@ def _beside_each_other(folder: Path, options: argparse.Namespace, results: Resul
             ]
         if "across" in options.parts:
             results.comparisons.append(_across(region, server, granted, options.rounds))
+    if "formats" in options.parts:
+        results.comparisons.append(_formats(region, server, granted["doctor"], options.rounds))
     if "dicom" in options.parts:
         binary = programs.orthanc_binary()
         if binary is None:
@@ -181,6 +183,16 @@ def _across(region: data.Region, server: Program, granted: dict[str, str | None]
     figures = compare.rounds(times, turns)
     ratio = figures["every"].cpu / figures["one"].cpu
     return Comparison(f"latest 20 of {region.patients:,} patients", figures["one"], figures["every"], ratio, 3.0)
+
+
+def _formats(region: data.Region, server: Program, token: str | None, times: int) -> Comparison:
+    """The read of a study in XML beside that in JSON."""
+    in_json = workloads.Workload("json", 10.0, 1_000, 200, workloads.study_in_json)
+    in_xml = workloads.Workload("xml", 10.0, 1_000, 200, workloads.study_in_xml)
+    turns = {one.name: partial(_turn, one, region, server, token) for one in (in_json, in_xml)}
+    figures = compare.rounds(times, turns)
+    ratio = figures["xml"].cpu / figures["json"].cpu
+    return Comparison("read in XML", figures["json"], figures["xml"], ratio, 10.0)
 
 
 def _feed(region: data.Region, server: Program, token: str | None, times: int) -> Comparison:

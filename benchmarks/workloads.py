@@ -117,6 +117,20 @@ def latest_studies(_region: data.Region, _chance: random.Random) -> Query:
     return Query("GET", "/ImagingStudy?_count=1000")
 
 
+def study_in_json(region: data.Region, chance: random.Random) -> Query:
+    """One study as it is stored."""
+    return Query("GET", f"/ImagingStudy/bench-s{_study(region, chance)}?_format=json")
+
+
+def study_in_xml(region: data.Region, chance: random.Random) -> Query:
+    """The same study, made into XML."""
+    return Query("GET", f"/ImagingStudy/bench-s{_study(region, chance)}?_format=xml")
+
+
+def _study(region: data.Region, chance: random.Random) -> int:
+    return chance.choice(region.studies_of(chance.choice(region.with_many())))
+
+
 def latest_across_patients(_region: data.Region, _chance: random.Random) -> Query:
     """The latest twenty studies of all patients who are followed."""
     return Query("GET", "/ImagingStudy?_sort=-started&_count=20")
