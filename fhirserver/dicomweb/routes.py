@@ -24,7 +24,7 @@ from fhirserver.dicomweb.qido import Search
 from fhirserver.dicomweb.received import is_uid
 from fhirserver.dicomweb.stow import StudyStore
 from fhirserver.dicomweb.wado import Answer, Retrieve, frame_numbers
-from fhirserver.errors import BadRequest, FhirError, Forbidden, NotFound, NotSupported
+from fhirserver.errors import BadRequest, FhirError, Forbidden, NotFound, NotSupported, UnsupportedMediaType
 from fhirserver.forwarded import BASE_KEY
 from fhirserver.store import documents
 from fhirserver.store.database import Database
@@ -96,6 +96,9 @@ def _store_routes(routes: Blueprint, service: Service) -> None:
         except Forbidden:
             _tell_refusals(access)
             raise
+        if request.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
+            # Pixel data are compressed within DICOM already.
+            raise UnsupportedMediaType("Instances are sent as they are, without Content-Encoding.")
         boundary = multipart.boundary_of(request.content_type, DICOM)
         outcome = storing.store(multipart.parts(request.stream.read, boundary), study)
         body = dicom_json.encode(outcome.to_dataset(service.base()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import uuid
@@ -496,6 +497,17 @@ def test_an_answer_in_xml_is_not_offered(his: Caller, patient: Person):
         Accept="application/dicom+xml",
     )
     assert response.status_code == 406
+
+
+def test_a_compressed_body_is_not_taken(his: Caller, patient: Person):
+    response = his.ask(
+        "POST",
+        "/dicomweb/studies",
+        gzip.compress(body_of([instance(patient)])),
+        Content_Type=f"{DICOM_PARTS}; boundary=b",
+        Content_Encoding="gzip",
+    )
+    assert response.status_code == 415
 
 
 def test_the_boundary_may_be_quoted(his: Caller, patient: Person):
