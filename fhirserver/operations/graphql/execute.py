@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from fhirserver import audit
 from fhirserver.access import visibility
-from fhirserver.errors import BadRequest, NotFound, TooCostly
+from fhirserver.errors import BadRequest, NotFound, NotSupported, TooCostly
 from fhirserver.interactions.context import PAGE, Context
 from fhirserver.interactions.entries import is_id
 from fhirserver.operations.graphql.document import Field
@@ -41,6 +41,9 @@ _CURSORS = ("_cursor", "cursor")
 def execute(context: Context, target: Target, fields: tuple[Field, ...]) -> dict[str, Any]:
     """The data of an answer. Raises BadRequest for what is not of the schema, and what reads and searches raise."""
     execution = _Execution(context)
+    for one in fields:
+        if one.name in {"__schema", "__type"}:
+            raise one.error("Introspection is not offered: the fields are those of R4.", NotSupported)
     if target.id:
         check(fields, kinds_of((target.type,)))
         return execution.of_resource(target, fields)

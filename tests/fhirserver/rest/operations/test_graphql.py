@@ -232,6 +232,13 @@ def test_what_is_not_in_the_schema_is_an_error(his, example, query):
     assert error(ask(his, query, example))
 
 
+@pytest.mark.parametrize("at", ["", "Patient"])
+def test_introspection_is_refused_in_words(his, at):
+    response = ask(his, '{ __type(name: "Patient") { name } }', at)
+    assert "Introspection" in error(response)
+    assert response.json["errors"][0]["extensions"]["resource"]["issue"][0]["code"] == "not-supported"
+
+
 def test_what_would_unfold_without_end_is_refused(his, example):
     deep = "{ extension " * 30 + "{ url }" + " }" * 30
     wide = "{ " + "id " * 2_000 + "}"
