@@ -24,6 +24,7 @@ from fhirserver.rest.page_keys import page_keys
 from fhirserver.rest.service import Service
 from fhirserver.store.audit_log import AuditLog
 from fhirserver.store.database import Database, connect
+from fhirserver.store.reindex import resume
 
 
 def application() -> Flask:
@@ -80,6 +81,7 @@ def _open(config: Config) -> Database:
     audit.use(log)
     atexit.register(log.close)
     atexit.register(database.in_flight.close)
+    resume(database, config)
     return database
 
 

@@ -498,7 +498,7 @@ def _explain(opened: _Opened, resource: str, interaction: str, claims: Claims) -
     return explained
 
 
-# Audit, demo, version
+# Audit
 
 
 @app.command("verify-audit")
@@ -531,6 +531,54 @@ def verify_audit(data: DataOption = None, as_json: JsonOption = False) -> None:
                 print(f"  {fault}")
     if not verdict.is_intact:
         raise typer.Exit(BAD_NEWS)
+
+
+# Search parameters
+
+
+@app.command()
+def reindex(
+    types: Annotated[
+        list[str] | None, typer.Option("--type", help="A resource type; all where none is named.", metavar="TYPE")
+    ] = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Every resource, also those that are up to date.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Only say how far it is.")] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring what is stored up to the search parameters. It is audited, and goes on where it was stopped."""
+    from fhirserver.store.reindex import TYPES, Reindex
+
+    if unknown := [name for name in types or () if name not in TYPES]:
+        _fail(NOT_UNDERSTOOD, f"{unknown[0]} is not a resource type that is indexed")
+    with _opened(data) as opened:
+        job = Reindex(opened.database, opened.config)
+        if not status:
+            opened.note("reindex", "search parameters", {"types": " ".join(types or ()), "rebuild": str(rebuild)})
+            job.begin(types or (), rebuild=rebuild)
+            with Progress(console=told, transient=True, disable=not told.is_terminal) as progress:
+                task = progress.add_task("Reindexing", total=None)
+                job.run(lambda state: progress.update(task, completed=state.done, total=max(1, state.total)))
+        found = job.job()
+        added = opened.database.search_parameters.refresh().added
+        if as_json:
+            answer = {
+                "status": found.status,
+                "total": found.total,
+                "done": found.done,
+                "behind": job.behind(),
+                "parameters": {f"{one.reference}": one.state for one in added},
+            }
+            print(json.dumps(answer))
+        else:
+            print(f"{found.status}: {found.done} of {found.total} resources indexed, {job.behind()} behind")
+            for one in added:
+                print(f"  {one.reference} ({one.definition.name} of {', '.join(one.definition.base)}): {one.state}")
+        if found.reason:
+            _fail(BAD_NEWS, found.reason)
+
+
+# Demo, version
 
 
 @app.command("demo")

@@ -8,7 +8,7 @@ again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, cast
@@ -89,15 +89,19 @@ class Declaration:
     type: str
     kind: Kind
     behaviour: Behaviour = GENERAL
+    offered: Mapping[str, SearchParameter] | None = None
+    """The search parameters by name, where they are not the published ones alone."""
 
     # -- data -----------------------------------------------------------------------------------------------------
 
     @cached_property
     def parameters(self) -> Mapping[str, SearchParameter]:
         """The search parameters of the type and of its bases (``_id``, ``_lastUpdated``, ...), by name."""
+        if self.offered is not None:
+            return self.offered
         bases = [base for base in ("Resource", "DomainResource", self.type) if is_a(self.type, base)]
         found = [entry for base in bases for entry in _published_by_base().get(base, ())]
-        return MappingProxyType({entry.name: _search_parameter(entry, self.type) for entry in found})
+        return MappingProxyType({entry.name: search_parameter(entry, self.type) for entry in found})
 
     @cached_property
     def elements(self) -> frozenset[str]:
@@ -116,6 +120,10 @@ class Declaration:
     def mandatory_elements(self) -> frozenset[str]:
         """Dotted JSON paths of the elements that every resource of the type has, in whatever form it is shortened."""
         return frozenset(_paths(self._structure, summary=False))
+
+    def offering(self, parameters: Mapping[str, SearchParameter]) -> Declaration:
+        """The same type with these search parameters."""
+        return replace(self, offered=parameters)
 
     # -- functions ------------------------------------------------------------------------------------------------
 
@@ -237,7 +245,7 @@ def local_reference(reference: object) -> str | None:
 
 
 class Published(msgspec.Struct, frozen=True):
-    """A SearchParameter as generated: see ``tools/generate_definitions.py``."""
+    """A SearchParameter as generated (``tools/generate_definitions.py``), or as ``search_parameter.read`` reads one."""
 
     url: str
     name: str
@@ -273,7 +281,13 @@ def compartment(code: str) -> Mapping[str, tuple[str, ...]]:
     return _compartments()[code]
 
 
-def _search_parameter(entry: Published, type_name: str) -> SearchParameter:
+def published(url: str) -> Published | None:
+    """The parameter that HL7 publishes under a canonical address."""
+    return _published().get(url)
+
+
+def search_parameter(entry: Published, type_name: str) -> SearchParameter:
+    """The parameter of one of its types; raises UnsupportedExpressionError."""
     components = tuple(
         Component(_published()[url].name, expression, cast("ParameterType", _published()[url].type))
         for url, expression in entry.components

@@ -107,6 +107,8 @@ def _unfold(part: str, type_name: str) -> list[Path]:
     if cast:
         return _cast(_unfold(cast[1], type_name), cast[2])
     first, *rest = split(part, ".")
+    if not first:
+        raise UnsupportedExpressionError("an empty step")
     if first.startswith("(") and first.endswith(")"):
         paths = [path for inner in split(first[1:-1], "|") for path in _unfold(inner, type_name)]
     elif first[0].isupper():
@@ -117,7 +119,7 @@ def _unfold(part: str, type_name: str) -> list[Path]:
         paths, rest = [Path(type_name)], [first, *rest]
     for token in rest:
         paths = _follow(paths, token)
-    return paths
+    return [found for path in paths for found in (_children(path, "value") if path.type == "Extension" else [path])]
 
 
 def _follow(paths: list[Path], token: str) -> list[Path]:
@@ -129,7 +131,7 @@ def _follow(paths: list[Path], token: str) -> list[Path]:
     if name in ("as", "ofType"):
         return _cast(paths, argument)
     if name == "extension":
-        return _cast_extension(paths, _literal(argument))
+        return _extension(paths, _literal(argument))
     if name == "where":
         return _where(paths, argument)
     raise UnsupportedExpressionError(f"function {token}")
@@ -175,13 +177,12 @@ def _cast(paths: list[Path], wanted: str) -> list[Path]:
     return [path for path in paths if is_a(path.type, target)]
 
 
-def _cast_extension(paths: list[Path], url: str) -> list[Path]:
-    """The values of an extension: the extension itself has no meaning for a search, so its ``value[x]`` is taken."""
-    extensions = [
+def _extension(paths: list[Path], url: str) -> list[Path]:
+    """The extensions of that url; a search has no use for one itself: at the end of a path ``value[x]`` is meant."""
+    return [
         replace(path, type="Extension", names=None, steps=(*path.steps, _get("extension"), _keep(_equals("url", url))))
         for path in paths
     ]
-    return [child for path in extensions for child in _children(path, "value")]
 
 
 def _where(paths: list[Path], condition: str) -> list[Path]:

@@ -36,6 +36,7 @@ AUTHZ_ROLE: Final = _coding(f"{BALP}CodeSystem/AuthZsubType", "AuthZ-Role")
 AUDIT_LOG_USED: Final = dcm("110101", "Audit Log Used")
 LOGIN: Final = dcm("110122", "Login")
 LOGOUT: Final = dcm("110123", "Logout")
+SOFTWARE_CONFIGURATION: Final = dcm("110131", "Software Configuration")
 SECURITY_ROLES_CHANGED: Final = dcm("110136", "Security Roles Changed")
 
 # AuditEvent.outcome (http://hl7.org/fhir/audit-event-outcome)

@@ -7,7 +7,7 @@ made durable by the same door. If the audit cannot be written, `Unavailable` is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -30,6 +30,7 @@ from fhirserver.search.query import Handling, Pair, Query
 from fhirserver.search.result_parameters import RESULT_PARAMETERS
 from fhirserver.store.resource_store import ResourceStore
 from fhirserver.store.rows import Row
+from fhirserver.store.search_parameters import Catalogue
 from fhirserver.store.unit import Unit
 from resources import SUPPORTED, Declaration, validation
 
@@ -113,23 +114,26 @@ class Context:
         Raises BadRequest, NotFound for a type that is not served, or Forbidden where a reference is followed to a type
         that the token does not cover; of several types, to none that it covers.
         """
-        query = parse(declaration_of(type_), pairs, handling=handling, **self._settings(after))
+        declaration_of(type_)
+        catalogue = self.store.parameters()
+        query = parse(catalogue.readable[type_], pairs, handling=handling, **self._settings(catalogue, after))
         self._admit_followed(query)
-        return query
+        return _dated(query, catalogue, pairs)
 
     def query_of(
         self, types: Sequence[str], pairs: Pairs, handling: Handling = "strict", *, after: Cursor | None = None
     ) -> Query:
         """What a search of several types together asks; raises as `query` does."""
-        declarations = [declaration_of(type_) for type_ in types]
-        query = parse_together(declarations, pairs, handling=handling, **self._settings(after))
+        catalogue = self.store.parameters()
+        declarations = [catalogue.readable[declaration_of(type_).type] for type_ in types]
+        query = parse_together(declarations, pairs, handling=handling, **self._settings(catalogue, after))
         self._admit_followed(query)
-        return query
+        return _dated(query, catalogue, pairs)
 
-    def _settings(self, after: Cursor | None) -> dict[str, Any]:
+    def _settings(self, catalogue: Catalogue, after: Cursor | None) -> dict[str, Any]:
         return {
             "zone": self.zone,
-            "supported": SUPPORTED,
+            "supported": catalogue.readable,
             "base": self.config.fhir_base,
             "lookup": StoredDefinitions(
                 self.store, self.config.fhir_base, snapshot=None if after is None else after.snapshot
@@ -175,7 +179,8 @@ class Context:
             return False
         if not isinstance(resource, dict) or resource.get("resourceType") != type_:
             return False
-        return evaluate(criteria, values.extract(declaration_of(type_), resource, self.zone, self.config.fhir_base))
+        declaration = self.store.parameters().written[type_]
+        return evaluate(criteria, values.extract(declaration, resource, self.zone, self.config.fhir_base))
 
     def matching(self, unit: Unit, type_: str, id_: str, versions: Versions | None) -> tuple[int, ...] | None:
         """If-Match as the store takes it: `*` asks that the resource exists, whatever its version."""
@@ -215,6 +220,11 @@ class Context:
         return "\x1f".join(
             (subject, actor.reference, actor.organization or "", actor.client_id or "", self.access.purpose)
         )
+
+
+def _dated(query: Query, catalogue: Catalogue, pairs: Pairs) -> Query:
+    """The query with the generation of its parameters, where it may use one that was added."""
+    return replace(query, generation=catalogue.generation) if catalogue.is_named(pairs) else query
 
 
 def declaration_of(type_: str) -> Declaration:

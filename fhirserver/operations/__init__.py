@@ -8,7 +8,19 @@ https://hl7.org/fhir/R4/operations.html
 
 from __future__ import annotations
 
-from fhirserver.operations import diff, document, everything, expunge, graphql, lastn, meta, meta_add, meta_delete
+from fhirserver.operations import (
+    diff,
+    document,
+    everything,
+    expunge,
+    graphql,
+    lastn,
+    meta,
+    meta_add,
+    meta_delete,
+    reindex,
+    reindex_status,
+)
 from fhirserver.operations.operation import Operation
 
 OFFERED: tuple[Operation, ...] = (
@@ -23,5 +35,7 @@ OFFERED: tuple[Operation, ...] = (
     meta_delete.OPERATION,
     expunge.OPERATION,
     graphql.OPERATION,
+    reindex.OPERATION,
+    reindex_status.OPERATION,
 )
 """Every operation, in reading order."""

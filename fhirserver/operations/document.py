@@ -16,7 +16,7 @@ from fhirserver.errors import BadRequest, NotSupported
 from fhirserver.interactions.context import Context
 from fhirserver.operations.operation import Given, Made, Operation, Parameter, Target
 from fhirserver.store.rows import Row
-from fhirserver.store.unit import fhir_instant
+from fhirserver.store.search_values import fhir_instant
 from resources import SUPPORTED
 from resources.exact import encode
 

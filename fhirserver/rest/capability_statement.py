@@ -1,6 +1,7 @@
 """What this server offers, made from what is routed and from what is declared, so that it promises exactly that.
 
-The statement is the same for every worker and every start of one release, and so is its entity tag.
+The statement is the same for every worker and every start of one release with the same search parameters, and so is its
+entity tag.
 
 https://hl7.org/fhir/R4/capabilitystatement.html, https://hl7.org/fhir/R4/http.html#capabilities
 """
@@ -23,6 +24,7 @@ from fhirserver.rest.negotiation import FORMATS, PATCH_FORMATS
 from fhirserver.search import text
 from fhirserver.search.compartment import COMPARTMENTS
 from fhirserver.store.resource_store import WITHOUT_TYPE_HISTORY
+from fhirserver.store.search_parameters import Catalogue
 from resources import SUPPORTED, Declaration
 
 # When the statement last changed in kind; a constant, since the statement may not differ between two starts.
@@ -66,44 +68,56 @@ SYSTEM_INTERACTIONS = ("transaction", "batch", "search-system", "history-system"
 """The codes of https://hl7.org/fhir/R4/valueset-system-restful-interaction.html."""
 
 
+Reverse = Mapping[str, list[str]]
+"""By type, the reference parameters of all types that may point to it, as `Type:parameter`."""
+
+
 class Statement:
-    """The statement of one process, made when first asked for and kept as bytes, for each base by which it is asked."""
+    """The statement of one process, kept as bytes for each base by which it is asked and while the parameters stay."""
 
     def __init__(self, config: Config, routed: Routed) -> None:
         self._config = config
         self._routed = routed
-        self._made: dict[str, tuple[bytes, str]] = {}
+        self._made: dict[str, tuple[Any, bytes, str]] = {}
         self._lock = threading.Lock()
 
-    def bytes_and_tag(self, fhir_base: str) -> tuple[bytes, str]:
+    def bytes_and_tag(self, fhir_base: str, catalogue: Catalogue) -> tuple[bytes, str]:
         """The JSON for who came by this FHIR base, and its weak entity tag; where tokens are had is a setting."""
         with self._lock:
             found = self._made.get(fhir_base)
-            if found is None:
+            if found is None or found[0] != catalogue.identity:
                 config = self._config
                 made = capability_statement(
                     fhir_base,
                     config.base,
                     self._routed,
+                    catalogue.readable,
                     keeps_references=config.keeps_references,
                     delete_max=config.delete_max,
                 )
                 body = msgspec.json.encode(made)
-                found = body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
+                found = catalogue.identity, body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
                 if len(self._made) >= _MOST_BASES:
                     self._made.clear()
                 self._made[fhir_base] = found
-            return found
+            return found[1:]
 
 
 def capability_statement(
-    fhir_base: str, base: str, routed: Routed, *, keeps_references: bool = False, delete_max: int = 1
+    fhir_base: str,
+    base: str,
+    routed: Routed,
+    declarations: Mapping[str, Declaration] = SUPPORTED,
+    *,
+    keeps_references: bool = False,
+    delete_max: int = 1,
 ) -> dict[str, Any]:
     """The CapabilityStatement of a server whose FHIR base and root are these addresses, and which answers `routed`.
 
     `keeps_references` and `delete_max` are settings.
     """
     policy = ["literal", "logical", *(["enforced"] if keeps_references else [])]
+    reverse = _reverse(declarations)
     return {
         "resourceType": "CapabilityStatement",
         "id": "fhirserver",
@@ -125,7 +139,8 @@ def capability_statement(
                 "documentation": _MODIFIERS,
                 "security": _security(base),
                 "resource": [
-                    _resource(declaration, routed, fhir_base, policy, delete_max) for declaration in SUPPORTED.values()
+                    {**_resource(one, routed, fhir_base, reverse, delete_max), "referencePolicy": policy}
+                    for one in declarations.values()
                 ],
                 "interaction": _interactions(SYSTEM_INTERACTIONS, routed),
                 "compartment": [f"http://hl7.org/fhir/CompartmentDefinition/{code}" for code in _compartments()],
@@ -168,9 +183,7 @@ def _of_type(type_: str) -> Sequence[str]:
     return [code for code in TYPE_INTERACTIONS if code not in refused]
 
 
-def _resource(
-    declaration: Declaration, routed: Routed, base: str, policy: Sequence[str], delete_max: int
-) -> dict[str, Any]:
+def _resource(declaration: Declaration, routed: Routed, base: str, reverse: Reverse, delete_max: int) -> dict[str, Any]:
     is_searched = declaration.type != "Binary"
     conditional = {method for method, address, _, _ in routed if address == "/<type>" and is_searched}
     return {
@@ -185,8 +198,7 @@ def _resource(
         "conditionalRead": "full-support",
         "conditionalUpdate": "PUT" in conditional,
         "conditionalDelete": _deletes(delete_max if "DELETE" in conditional else 0),
-        "referencePolicy": policy,
-        **includes(declaration),
+        **includes(declaration, reverse),
         "searchParam": search_parameters(declaration),
         **(
             {"operation": [_operation(one, base) for one in offered]} if (offered := _offered(declaration.type)) else {}
@@ -226,22 +238,30 @@ def search_parameters(declaration: Declaration) -> list[dict[str, str]]:
     ]
 
 
-def includes(declaration: Declaration) -> Mapping[str, list[str]]:
-    """What a search of the type may include, as `searchInclude` and `searchRevInclude` have it."""
+def includes(declaration: Declaration, reverse: Reverse | None = None) -> Mapping[str, list[str]]:
+    """What a search of the type may include, as `searchInclude` and `searchRevInclude` have it.
+
+    `reverse` are the parameters that refer to each type; those of R4 unless it is given.
+    """
+    reverse = _published_reverse() if reverse is None else reverse
     forward = [
         f"{declaration.type}:{name}"
         for name, parameter in sorted(declaration.parameters.items())
         if parameter.type == "reference"
     ]
-    found = {"searchInclude": forward, "searchRevInclude": _reverse().get(declaration.type, [])}
+    found = {"searchInclude": forward, "searchRevInclude": reverse.get(declaration.type, [])}
     return {name: values for name, values in found.items() if values}
 
 
 @cache
-def _reverse() -> Mapping[str, list[str]]:
+def _published_reverse() -> Reverse:
+    return _reverse(SUPPORTED)
+
+
+def _reverse(declarations: Mapping[str, Declaration]) -> Reverse:
     """For each type, the reference parameters of all types that may point to it."""
     found: dict[str, list[str]] = {}
-    for source in SUPPORTED.values():
+    for source in declarations.values():
         for name, parameter in sorted(source.parameters.items()):
             for target in parameter.targets if parameter.type == "reference" else ():
                 found.setdefault(target, []).append(f"{source.type}:{name}")

@@ -126,7 +126,7 @@ class Routes:
         exchange.refuse_parameters({"_format", "_pretty", "mode"})
         if next((value for name, value in exchange.pairs if name == "mode"), "full") != "full":
             raise NotSupported("There is one capability statement: mode=full.", expression="mode")
-        body, tag = self._statement.bytes_and_tag(self._base)
+        body, tag = self._statement.bytes_and_tag(self._base, self._service.parameters())
         headers = {"ETag": tag, "Cache-Control": "public, max-age=60", "Vary": "Accept, Accept-Encoding"}
         if request.method == "OPTIONS":
             headers["Allow"] = allowed_methods()

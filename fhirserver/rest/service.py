@@ -14,6 +14,7 @@ from fhirserver.forwarded import BASE_KEY
 from fhirserver.interactions.context import Context
 from fhirserver.store.database import Database
 from fhirserver.store.resource_store import ResourceStore
+from fhirserver.store.search_parameters import Catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +35,7 @@ class Service:
         """The settings for the current request: its links begin where a listed proxy says that it came in."""
         base = request.environ.get(BASE_KEY) if has_request_context() else None
         return self.config if base is None else replace(self.config, public_base=base)
+
+    def parameters(self) -> Catalogue:
+        """The search parameters, those that the operator has added included."""
+        return self.database.search_parameters.current()

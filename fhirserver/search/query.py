@@ -42,7 +42,8 @@ class Query:
     Where several types are searched together `type` is empty, and `branches` hold what is asked of each.
     `sort` holds pairs of parameter and whether descending; `count` is the size of a page, 0 for the total alone;
     `total` is None when nothing was said; `ignored` holds name and reason of what leniency passed over; `self_pairs`
-    are the parameters that were used, for the self link.
+    are the parameters that were used, for the self link. Where it may use a parameter that was added to those of R4,
+    `generation` is that of the parameters by which it was read.
     """
 
     type: str
@@ -56,6 +57,7 @@ class Query:
     ignored: tuple[tuple[str, str], ...] = ()
     self_pairs: tuple[Pair, ...] = ()
     branches: tuple[Branch, ...] = ()
+    generation: int | None = None
 
     @property
     def asked(self) -> tuple[Branch, ...]:

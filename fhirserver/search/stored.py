@@ -37,6 +37,9 @@ from typing import Any, Protocol, TypeAlias
 
 from terminology.definitions import Definitions
 
+FORM = 1
+"""Counts up with each change of these shapes: rows of an older form are then behind, until they are reindexed."""
+
 SEPARATOR = "\x1f"
 """Stands between the parts of an atom; U+001F, "unit separator", may not occur in a FHIR string (R4 datatypes)."""
 

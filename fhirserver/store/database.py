@@ -21,6 +21,7 @@ from fhirserver.config import Config
 from fhirserver.store.generation import Generation
 from fhirserver.store.in_flight import InFlight
 from fhirserver.store.objects import Objects
+from fhirserver.store.search_parameters import SearchParameters
 from fhirserver.store.shared_read import SharedRead
 from fhirserver.store.standing import Standing
 
@@ -44,7 +45,7 @@ class Database:
     patient's Consents say; `actors` what groups, roles and teams somebody is in; `identities`
     which patients carry one national identifier; `instances` DICOM instances;
     `locks` what makes two conditional writes conflict; `writers` what each process promises of its writes;
-    `jobs` searches that are answered later.
+    `search_parameters` those that an operator has added; `jobs` searches that are answered later.
     """
 
     def __init__(self, client: MongoClient[Document], name: str, objects: Objects) -> None:
@@ -64,6 +65,7 @@ class Database:
         self.writers = self.database["writers"]
         self.jobs = self.database["jobs"]
         self.in_flight = InFlight(self.writers)
+        self.search_parameters = SearchParameters(self.database["search_parameters"])
         # What this process looked up of actors, kept while the generation stays (`actors.standing`).
         self.generation: Generation | None = None
         self.standings: dict[tuple[str, str | None], tuple[int, Standing]] = {}

@@ -1,8 +1,9 @@
 """The indexes, made once at start-up.
 
 A row carries `t` (type), `aud` (who could possibly be permitted), `tk`, `rg` and `place` (search values), `so` (sort
-keys) and `lu` (last updated). Every declared search parameter lies in `tk` or `rg`, so two indexes answer them all,
-whatever the type; four more give the common sort orders to somebody who asks without naming a patient.
+keys), `g` (the generation of these) and `lu` (last updated). Every declared search parameter lies in `tk` or `rg`, so
+two indexes answer them all, whatever the type; four more give the common sort orders to somebody who asks without
+naming a patient.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ BY_PLACE = "by-place"
 BY_CHANGE = "by-change"
 BY_RESOURCE = "by-resource"
 BY_REFERENCE = "by-reference"
+BY_GENERATION = "by-generation"
 
 _VALUES = IndexModel([("t", ASCENDING), ("tk", ASCENDING)], name=BY_VALUE)
 _RANGES = IndexModel([("t", ASCENDING), ("rg.n", ASCENDING), ("rg.lo", ASCENDING), ("rg.hi", ASCENDING)], name=BY_RANGE)
@@ -54,6 +56,8 @@ RESOURCES = (
     # By id within a patient: the record is paged in this order.
     IndexModel([("facts.subjects.patient", ASCENDING), ("_id", ASCENDING)], name=BY_PATIENT),
     IndexModel([("place", GEOSPHERE)], name=BY_PLACE, partialFilterExpression={"t": "Location"}),
+    # Which rows are behind the search parameters (`search_parameters`).
+    IndexModel([("t", ASCENDING), ("g", ASCENDING)], name=BY_GENERATION),
     *_STUDY_KEYS,
 )
 # What rows refer to: only where referential integrity is wanted (`integrity.establish`).
@@ -113,9 +117,11 @@ def create_indexes(database: Database) -> None:
         database.identities,
         database.audit_logs,
         database.patient_access,
+        database.database["search_parameters"],
     ):
         if collection.name not in present:
             database.database.create_collection(collection.name)
+    database.search_parameters.prepare(is_empty=database.is_empty)
 
 
 def _drop_changed(collection: Collection[Document], models: Iterable[IndexModel]) -> None:

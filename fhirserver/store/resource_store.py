@@ -20,7 +20,7 @@ from consent.condition import Everything
 from consent.engine import Permission
 from consent.request import Interaction
 from fhirserver.config import Config
-from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, NotSupported, TooCostly
+from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, NotSupported, TooCostly, Unavailable
 from fhirserver.search import expression as e
 from fhirserver.search.parse import Include, Query
 from fhirserver.search.stored import SEPARATOR
@@ -40,7 +40,9 @@ from fhirserver.store.facts import absent_facts
 from fhirserver.store.guard import Guard
 from fhirserver.store.indexes import BY_PATIENT, BY_UPDATE, BY_VALUE
 from fhirserver.store.links import Links
+from fhirserver.store.reindex import Reindex
 from fhirserver.store.rows import Row, row_of
+from fhirserver.store.search_parameters import Catalogue
 from fhirserver.store.security_context import is_permitted
 from fhirserver.store.snapshots import Snapshot, read_concern, select_at
 from fhirserver.store.unit import Unit
@@ -118,6 +120,15 @@ class ResourceStore:
         self._access = access
         self._config = config
         self._policy = access.policy
+
+    def parameters(self) -> Catalogue:
+        """The search parameters of each type, those that an operator has added included."""
+        return self._database.search_parameters.current()
+
+    @property
+    def reindex(self) -> Reindex:
+        """The job that brings rows up to them."""
+        return Reindex(self._database, self._config)
 
     # Reading one
 
@@ -198,6 +209,14 @@ class ResourceStore:
 
         Binaries are read one by one, each with the resource that it hangs on; a search of them is refused.
         """
+        is_added = query.generation is not None
+        if is_added and position is not None and position.snapshot[0] < self.parameters().since:
+            raise Gone("A search parameter was defined anew since this page link was made.", code="expired")
+        page = self._search(query, position)
+        self._require_current(query)
+        return page
+
+    def _search(self, query: Query, position: Position | None) -> Page:
         if query.type == "Binary":
             raise NotSupported("A Binary is found by the resource that refers to it, not by a search.")
         links = self._links(position)
@@ -227,12 +246,15 @@ class ResourceStore:
         by_name = {row["_id"]: row for row in rows}
         found = [by_name[reference] for reference in references if reference in by_name]
         included = self._included(query.includes, found) if query.includes else []
+        self._require_current(query)
         return Page([row_of(row) for row in found], included, None, None, tuple(links.labels))
 
     def count(self, query: Query) -> int:
         """How many permitted rows match."""
         links = self._links()
-        return self._count(query.type, self._plan(query, links).wanted, links.snapshot)
+        found = self._count(query.type, self._plan(query, links).wanted, links.snapshot)
+        self._require_current(query)
+        return found
 
     def _plan(self, query: Query, links: Links) -> _Plan:
         """How a search is asked of the database, once its references have been followed."""
@@ -253,6 +275,14 @@ class ResourceStore:
         wanted = NOTHING if not branches else branches[0] if len(branches) == 1 else {"$or": branches}
         # The indexes of an order are of one type, or of too many to be merged.
         return _Plan(query, wanted, order, hint if hint == BY_VALUE and branches else None)
+
+    def _require_current(self, query: Query, session: ClientSession | None = None) -> None:
+        """Raise Unavailable where the search parameters have changed since the query was read.
+
+        Asked after the rows were read, it says that they were complete when they were read.
+        """
+        if query.generation not in {None, self._database.search_parameters.generation(session)}:
+            raise Unavailable("The search parameters have just changed; search again.", headers={"Retry-After": "1"})
 
     def _links(self, position: Position | None = None, session: ClientSession | None = None) -> Links:
         """What follows the references of a search, for its first page, a later one, or within a transaction."""
@@ -457,6 +487,7 @@ class ResourceStore:
             raise TooCostly(f"More than {self._config.page_max} resources would be given; narrow the criteria.")
         wanted = both(self._visible("search", query.type), {"_id": {"$in": chosen}})
         rows = {row["_id"]: row for row in self._database.collection_of(query.type).find(wanted, _ROW_FIELDS).to_list()}
+        self._require_current(query)
         latest = [row_of(rows[id_]) for id_ in chosen if id_ in rows]
         return Page(latest, [], len(latest), None, tuple(links.labels))
 
@@ -611,7 +642,9 @@ class ResourceStore:
         expression = self.followed(query.expression, session)
         wanted = both(self._visible("search", query.type), _asked(query.type, expression))
         found = self._database.collection_of(query.type).find(wanted, _FIELDS, session=session).limit(limit)
-        return [self._row(document) for document in found.to_list()]
+        rows = [self._row(document) for document in found.to_list()]
+        self._require_current(query, session)
+        return rows
 
     def _row(self, document: Document) -> Row:
         return whole_row(document, self._database.objects)

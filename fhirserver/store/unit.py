@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
-from zoneinfo import ZoneInfo
 
 from pymongo.client_session import ClientSession
 
@@ -24,7 +23,6 @@ from consent.policy import Policy
 from consent.request import Interaction
 from fhirserver.config import Config
 from fhirserver.errors import Conflict, Forbidden, MethodNotAllowed, NotFound, PreconditionFailed, Unprocessable
-from fhirserver.search import values
 from fhirserver.search.expression import Expression
 from fhirserver.search.parse import Query
 from fhirserver.store import actors
@@ -40,19 +38,14 @@ from fhirserver.store.identities import identities_of, refusals, take
 from fhirserver.store.integrity import Integrity
 from fhirserver.store.patient_access import SOURCES, PatientState, contribution
 from fhirserver.store.rows import Row, Written, row_of
+from fhirserver.store.search_values import fhir_instant, search_values
 from fhirserver.store.security_context import is_permitted
 from fhirserver.store.writes import Writes, update_of
-from resources import SUPPORTED
 from resources.declaration import local_reference
 from resources.validation import Parsed, parse, splice
 
 _METHODS: Mapping[str, str] = {"update": "PUT", "patch": "PATCH"}
 """By which HTTP method a next version came."""
-
-
-def fhir_instant(instant: datetime) -> str:
-    """An instant as FHIR writes it, in UTC with milliseconds."""
-    return instant.strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
 
 
 class Search(Protocol):
@@ -96,8 +89,8 @@ class Unit:
         self._config = config
         self._policy = policy
         self._search = search
-        self._zone = ZoneInfo(config.zone)
         self._instant = guard.instant()
+        self._parameters = database.search_parameters
         self._token = uuid.uuid4().hex
         self._pending: dict[str, _Pending] = {}
         self._states: dict[str, PatientState] = {}
@@ -216,6 +209,8 @@ class Unit:
         pending = _Pending(document, current, before, None)
         self._pending[reference] = pending
         self._contribute(pending)
+        if type_ == "SearchParameter":
+            self._parameters.withdraw(self._session, reference)
         return row_of(document)
 
     def record(self, events: Iterable[Document]) -> None:
@@ -289,7 +284,7 @@ class Unit:
             document["new"] = True
         if (kept := dicom if dicom is not None else (live or {}).get("dicom")) is not None:
             document["dicom"] = dict(kept)
-        self._index(document, resource)
+        document |= search_values(self._parameters.current(), resource, instant, self._config)
         if self._integrity is not None:
             document["refs"] = self._integrity.note(reference, local)
         before = None if live is None or type_ not in actors.TYPES else self._resource_of(live)
@@ -302,7 +297,17 @@ class Unit:
             if self._guard.custodian is not None and type_ != "Patient":
                 self._grounds.require_known(document)  # a stranger is not told that the patient has refused
             raise Forbidden(f"This {type_} may not be written by this client.")
+        if type_ == "SearchParameter":
+            self._offer(document, local)
         return row_of(document)
+
+    def _offer(self, document: Document, resource: Mapping[str, Any]) -> None:
+        """An active SearchParameter that the operator keeps is one of this server; that of an establishment is data."""
+        is_own = self._guard.actor.kind == "operator" and not document["facts"]["custodians"]
+        if is_own and resource["status"] == "active":
+            self._parameters.offer(self._session, document["_id"], resource)
+        else:
+            self._parameters.withdraw(self._session, document["_id"])
 
     def _refuse_twice(self, reference: str) -> None:
         if reference in self._pending:
@@ -328,16 +333,6 @@ class Unit:
             "related": [reference],
             "subjects": subjects,
         }
-
-    def _index(self, document: Document, resource: Mapping[str, Any]) -> None:
-        """Add the search values; the sort keys get names, since MongoDB cannot index two arrays together."""
-        stamped = {**resource, "meta": {**resource.get("meta", {}), "lastUpdated": fhir_instant(document["lu"])}}
-        extracted = values.extract(SUPPORTED[document["t"]], stamped, self._zone, self._config.fhir_base)
-        document["tk"] = extracted.tk
-        document["rg"] = extracted.rg
-        document["so"] = {name: {"a": low, "z": high} for name, (low, high) in extracted.so.items()}
-        if extracted.place is not None:
-            document["place"] = list(extracted.place)
 
     def _custodians(self, current: Document | None) -> Iterable[str]:
         """A resource stays with whoever answers for it, deleted or not; a new one is the writing establishment's."""

@@ -362,6 +362,36 @@ def test_a_decision_about_nothing_is_not_explained(run, arguments, status):
     assert result.stderr
 
 
+COLOUR = b"""{"resourceType":"SearchParameter","id":"colour","url":"http://example.org/colour","name":"Colour",
+"status":"active","description":"x","code":"colour","base":["Patient"],"type":"token",
+"expression":"Patient.extension('http://example.org/colour').value.ofType(code)"}"""
+
+
+def test_an_operator_adds_a_search_parameter_and_indexes_what_is_stored(run, server, jwks):
+    run("client", "add", "--id", "region", "--name", "Region", "--category", "operator", "--jwks", str(jwks))
+    operator = run("token", "--as", "client:region").stdout.strip()
+    reader = run("token", "--as", "Patient/ada").stdout.strip()
+    assert server.call("PUT", "/fhir/SearchParameter/colour", operator, COLOUR)[0] == 201
+    assert json.loads(run("reindex", "--status", "--json").stdout)["parameters"] == {
+        "SearchParameter/colour": "indexing"
+    }
+    assert server.call("GET", "/fhir/Patient?colour:missing=true", reader)[0] == 400
+    done = json.loads(run("reindex", "--json").stdout)
+    assert (done["status"], done["behind"]) == ("done", 0)
+    assert done["done"] == done["total"] >= 1
+    assert "SearchParameter/colour (colour of Patient): usable" in run("reindex", "--status").stdout
+    deadline = time.monotonic() + 30
+    for _ in range(4):  # each of the workers knows within a second
+        status, found = 0, b""
+        while status != 200 and time.monotonic() < deadline:
+            status, found = server.call("GET", "/fhir/Patient?colour:missing=true", reader)
+        assert (status, json.loads(found)["total"]) == (200, 1)
+
+
+def test_a_type_that_is_not_indexed_is_not_understood(run):
+    assert run("reindex", "--type", "AuditEvent").exit_code == 2
+
+
 def test_the_audit_is_intact_and_an_altered_event_is_found(tmp_path):
     def command(*arguments):
         return CliRunner().invoke(app, [*arguments, "--data", str(tmp_path)])

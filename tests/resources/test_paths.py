@@ -74,6 +74,13 @@ def test_an_extension_gives_its_value() -> None:
     assert values("Patient.extension('http://x')", "Patient", {"extension": extension}) == [("a", "code")]
 
 
+def test_the_value_of_an_extension_may_be_named() -> None:
+    resource = {"extension": [{"url": "http://x", "valueIdentifier": {"value": "1"}}, {"url": "http://x"}]}
+    for path in ("extension('http://x').value", "extension.where(url='http://x').value"):
+        assert values(f"Patient.{path}.ofType(Identifier)", "Patient", resource) == [({"value": "1"}, "Identifier")]
+    assert values("(Patient.extension('http://x').value as string)", "Patient", resource) == []
+
+
 def test_values_that_are_only_extensions_are_passed_over() -> None:
     name = {"given": [None, "b"], "_given": [{"id": "x"}, None], "_family": {"id": "y"}}
     assert values("Patient.name.given | Patient.name.family", "Patient", {"name": [name]}) == [("b", "string")]

@@ -1,0 +1,39 @@
+"""The search values of a version as they lie beside it, with the generation that they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from fhirserver.config import Config
+from fhirserver.search import values
+from fhirserver.store.database import Document
+from fhirserver.store.search_parameters import Catalogue
+
+
+def fhir_instant(instant: datetime) -> str:
+    """An instant as FHIR writes it, in UTC with milliseconds."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
+
+
+def search_values(
+    catalogue: Catalogue, resource: Mapping[str, Any], last_updated: datetime, config: Config
+) -> Document:
+    """The fields of a row that a search goes by: values, intervals, sort keys, and their generation.
+
+    The sort keys get names, since MongoDB cannot index two arrays together.
+    """
+    stamped = {**resource, "meta": {**resource.get("meta", {}), "lastUpdated": fhir_instant(last_updated)}}
+    declaration = catalogue.written[resource["resourceType"]]
+    extracted = values.extract(declaration, stamped, ZoneInfo(config.zone), config.fhir_base)
+    found: Document = {
+        "tk": extracted.tk,
+        "rg": extracted.rg,
+        "so": {name: {"a": low, "z": high} for name, (low, high) in extracted.so.items()},
+        "g": catalogue.generation,
+    }
+    if extracted.place is not None:
+        found["place"] = list(extracted.place)
+    return found
