@@ -127,20 +127,24 @@ def wait_until(
 def fresh(tmp_path: Path) -> Iterator[Running]:
     """A server of this test's own, empty, which may be killed."""
     running = Running(tmp_path / "data")
-    running.start()
-    yield running
-    if running.process is not None:
-        running.stop()
+    try:
+        running.start()
+        yield running
+    finally:
+        if running.process is not None:
+            running.stop()
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The server of the demo region; tests add to it and take nothing away."""
     running = Running(tmp_path_factory.mktemp("journeys") / "data")
-    running.start()
-    demo.build(running.base, running.data)
-    yield running
-    running.stop()
+    try:
+        running.start()
+        demo.build(running.base, running.data)
+        yield running
+    finally:
+        running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -25,9 +25,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield _built(World(base, Path(os.environ["FHIRSERVER_LEAKS_DATA"])))
         return
     running = Running(tmp_path_factory.mktemp("leaks") / "data")
-    running.start()
-    yield _built(World(running.base, running.data))
-    running.stop()
+    try:
+        running.start()
+        yield _built(World(running.base, running.data))
+    finally:
+        running.stop()
 
 
 def _built(world: World) -> World:
