@@ -26,6 +26,7 @@ from resources.invariants import Invariant, invariants_of, published_texts
 from resources.issues import Invalid, Issue
 from resources.paths import reference_type
 from resources.structure import PRIMITIVES, definitions, resource_types, structures
+from resources.xml import NOT_XML
 
 __all__ = ["Invalid", "Issue", "MalformedError", "Parsed", "check", "encode", "parse", "rewrite_references", "splice"]
 
@@ -60,9 +61,10 @@ def check(
     if len(body) > max_bytes:
         raise Invalid([Issue("error", "too-long", type, f"The body has {len(body)} bytes, more than {max_bytes}")])
     resource = _read(type, body)
-    issues = validate(resource, max_depth=max_depth)
+    issues = list(islice(_characters(resource, type), MAX_ISSUES)) if _SUSPECT.search(body) else []
+    issues += validate(resource, max_depth=max_depth)
     if issues:
-        raise Invalid(issues)
+        raise Invalid(issues[:MAX_ISSUES])
     return Parsed(type, body, resource)
 
 
@@ -85,6 +87,24 @@ def _read(type_name: str, body: bytes) -> dict[str, Any]:
     if stated != type_name:
         raise Invalid([Issue("error", "invalid", type_name, f"The body must be a {type_name}, not {_shown(stated)}")])
     return value
+
+
+# What may be a character that XML has not: U+FFFE and U+FFFF as they are, and these and the controls escaped.
+_SUSPECT = re.compile(rb"\xef\xbf[\xbe\xbf]|\\u(00[01]|[fF]{3}[eEfF])")
+
+
+def _characters(node: Any, path: str) -> Iterator[Issue]:
+    """The texts with characters that XML has not: FHIR's two formats say the same, so no text may hold them."""
+    if isinstance(node, str):
+        if found := NOT_XML.search(node):
+            text = f"The character U+{ord(found[0]):04X} has no place in FHIR, since XML cannot carry it"
+            yield Issue("error", "value", path, text)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            yield from _characters(value, f"{path}.{name}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _characters(value, f"{path}[{index}]")
 
 
 def validate(resource: dict[str, Any], *, max_depth: int = MAX_DEPTH) -> list[Issue]:

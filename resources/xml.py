@@ -45,7 +45,8 @@ _TRUTH = {"true": True, "false": False}
 # What a reader of XML would otherwise take for the end of the value, for markup, or for a space (XML 1.0, 3.3.3).
 _ESCAPES = {"&": "&amp;", "<": "&lt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 _ESCAPED = re.compile(r'[&<"\t\n\r]')
-_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""A character that XML 1.0 has not (https://www.w3.org/TR/xml/#charsets)."""
 
 
 class NotXmlError(ValueError):
@@ -96,7 +97,7 @@ def to_xml(body: bytes, *, is_pretty: bool = False) -> bytes:
     writer = _Writer(is_pretty=is_pretty)
     writer.resource(verbatim(body), f' xmlns="{FHIR}"', 0)
     text = "".join(writer.parts)
-    if illegal := _NOT_XML.search(text):
+    if illegal := NOT_XML.search(text):
         raise NotXmlError(f"XML cannot carry the character U+{ord(illegal[0]):04X}; ask for JSON.")
     return text.encode()
 

@@ -433,3 +433,22 @@ def test_every_supported_type_has_a_plan_and_names_what_it_requires() -> None:
         for code, expression in found(name, {"resourceType": name}):
             assert code in {"required", "invariant"}
             assert expression == name
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        (rb'{"resourceType":"Patient","language":"\ufffe"}', "Patient.language"),
+        ('{"resourceType":"Patient","name":[{"given":["a","\uffff"]}]}'.encode(), "Patient.name[0].given[1]"),
+        (rb'{"resourceType":"Patient","implicitRules":"urn:x\u0001"}', "Patient.implicitRules"),
+    ],
+)
+def test_no_text_holds_a_character_that_xml_cannot_carry(body: bytes, path: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        check("Patient", body)
+    assert refused.value.issues[0].expression == path
+    assert "XML cannot carry" in refused.value.issues[0].diagnostics
+
+
+def test_tabs_and_line_breaks_are_characters_like_others() -> None:
+    check("Patient", rb'{"resourceType":"Patient","name":[{"text":"a\u0009b\u000ac"}]}')

@@ -103,7 +103,7 @@ def test_an_error_of_a_form_is_told_in_the_format_that_the_form_names(his):
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("Patient/absent", 404), ("Patient?colour=blue", 400), ("NoSuchType/1", 404), ("Patient/$x", 400), ("", 405)],
+    [("Patient/absent", 404), ("Patient?colour=blue", 400), ("NoSuchType/1", 404), ("Patient/$x", 400)],
 )
 def test_errors_are_told_in_the_format_asked_for(his, path, status):
     asked_by_header = read(his.get(path, Accept=FHIR_XML), status)
@@ -165,9 +165,13 @@ def test_a_stranger_finds_refused_and_absent_alike_in_xml(stranger, patient):
     assert refused.text.replace(patient, "Patient/absent") == absent.text
 
 
-def test_who_writes_what_xml_cannot_say_is_answered_in_json_and_who_reads_it_is_told(his):
-    sent = {"resourceType": "Observation", "status": "final", "code": {"text": "a\ufffeb"}}
-    written = his.post("Observation", sent, Accept=FHIR_XML)
-    assert (written.status_code, written.json["code"]["text"]) == (201, "a\ufffeb")
-    refused = his.get(f"Observation/{written.json['id']}", Accept=FHIR_XML)
-    assert "U+FFFE" in read(refused, 406)["issue"][0]["diagnostics"]
+def test_what_xml_could_not_say_is_not_stored(his):
+    for text in ("a\ufffeb", "\uffff"):
+        refused = his.post("Observation", {"resourceType": "Observation", "status": "final", "code": {"text": text}})
+        assert refused.status_code == 422
+        assert refused.json["issue"][0]["expression"] == ["Observation.code.text"]
+
+
+def test_an_error_that_quotes_what_xml_cannot_say_is_told_in_json(his):
+    response = his.get("Patient/%EF%BF%BE", Accept=FHIR_XML)
+    assert (response.status_code, response.json["resourceType"]) == (400, "OperationOutcome")
