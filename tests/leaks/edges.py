@@ -193,7 +193,7 @@ def _searches() -> Iterator[Edge]:
         ("by description", "DocumentReference", lambda one: {"description": one.key}),
         ("by filter", "ImagingStudy", lambda one: {"_filter": f"_id eq {one.id('ImagingStudy')}"}),
         ("by filter, but others", "Patient", lambda one: {"_id": one.key, "_filter": f"not (_id eq {one.key})"}),
-        ("by a part of an identifier", "DiagnosticReport", lambda one: {"_filter": f"identifier co {one.key[-6:]}"}),
+        ("by a part of an identifier", "DiagnosticReport", lambda one: {"_filter": f"identifier ew {one.key}"}),
         ("by words of a report", "DiagnosticReport", lambda one: {"_content": one.key}),
         ("by words of a name", "Patient", lambda one: {"_content": f"Family-{one.key}", "_total": "estimate"}),
         ("by patient, but some words", "ImagingStudy", lambda one: {"patient": one.key, "_content": "NOT nosuchword"}),
