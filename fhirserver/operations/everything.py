@@ -10,6 +10,7 @@ https://hl7.org/fhir/R4/patient-operation-everything.html, https://hl7.org/fhir/
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from urllib.parse import urlencode
@@ -62,7 +63,8 @@ def _page(context: Context, target: Target, given: Given, first: Row, record: Re
     is_first = after is None or after.snapshot is None
     is_wanted = is_first and first.type in record.types and (record.since is None or first.last_updated >= record.since)
     position = None if after is None or after.snapshot is None else Position(after.snapshot, after.after)
-    found = context.store.gather(record, count=count - is_wanted, position=position)
+    held = replace(record, types=[type_ for type_ in record.types if type_ in compartment("Patient")])
+    found = context.store.gather(held, count=count - is_wanted, position=position)
     rows = [first, *found.rows] if is_wanted else found.rows
     included = [row for row in context.store.referred(rows, record.types, owners) if row.reference != first.reference]
     address = target.address("everything")
