@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from benchmarks import bulk, compare, data, decision, dicom, processes, programs
 from benchmarks.compare import Comparison, Figure
 from benchmarks.programs import Program
 
-PARTS = ("decision", "floor", "across", "formats", "feed", "dicom", "growth")
+PARTS = ("decision", "floor", "across", "formats", "feed", "links", "dicom", "growth")
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 FOLLOWED = 10_000
 GROWN = (10_000, 1_000_000)
@@ -76,7 +76,7 @@ def main() -> int:
         folder = Path(name)
         if "decision" in options.parts:
             results.timings += decision.timings()
-        if {"floor", "across", "formats", "feed", "dicom"} & set(options.parts):
+        if {"floor", "across", "formats", "feed", "links", "dicom"} & set(options.parts):
             _beside_each_other(folder, options, results, stack)
         if "growth" in options.parts:
             _growth(folder, options, results)
@@ -118,6 +118,10 @@ def _beside_each_other(folder: Path, options: argparse.Namespace, results: Resul
             results.comparisons.append(_across(region, server, granted, options.rounds))
     if "formats" in options.parts:
         results.comparisons.append(_formats(region, server, granted["doctor"], options.rounds))
+    if "links" in options.parts:
+        results.comparisons += [
+            _linked(plain, workload, region, server, options.rounds) for plain, workload in workloads.LINKED
+        ]
     if "dicom" in options.parts:
         binary = programs.orthanc_binary()
         if binary is None:
@@ -205,6 +209,21 @@ def _feed(region: data.Region, server: Program, token: str | None, times: int) -
     figures = compare.rounds(times, turns)
     ratio = figures["versions"].cpu / figures["studies"].cpu
     return Comparison("history feed of 1,000", figures["studies"], figures["versions"], ratio, 3.0)
+
+
+def _linked(plain: str, workload: workloads.Workload, region: data.Region, server: Program, times: int) -> Comparison:
+    """A search that follows references, beside a plain one of as many rows."""
+    beside = next(one for one in workloads.WORKLOADS if one.name == plain)
+    beside = replace(beside, count=workload.count)
+    token = tokens.tokens(server.folder)["doctor"]  # one lives for five minutes
+    turns = {
+        "plain": partial(_turn, beside, region, server, token),
+        "linked": partial(_turn, workload, region, server, token),
+    }
+    with console.status(workload.name):
+        figures = compare.rounds(times, turns)
+    ratio = figures["linked"].cpu / figures["plain"].cpu
+    return Comparison(f"{workload.name} / {plain}", figures["plain"], figures["linked"], ratio, workload.goal)
 
 
 def _growth(folder: Path, options: argparse.Namespace, results: Results) -> None:

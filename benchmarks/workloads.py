@@ -134,3 +134,45 @@ def _study(region: data.Region, chance: random.Random) -> int:
 def latest_across_patients(_region: data.Region, _chance: random.Random) -> Query:
     """The latest twenty studies of all patients who are followed."""
     return Query("GET", "/ImagingStudy?_sort=-started&_count=20")
+
+
+# Searches that follow references, each beside a plain search that finds the same number of rows.
+
+
+def _two_steps(region: data.Region, chance: random.Random) -> Query:
+    """The twenty studies of a patient, by what refers to the patient."""
+    number = chance.choice(region.with_many())
+    return Query("GET", f"/ImagingStudy?patient._has:CareTeam:patient:_id=bench-t{number}&_count=20")
+
+
+def _has(region: data.Region, chance: random.Random) -> Query:
+    """One patient, by a report of theirs."""
+    return Query("GET", f"/Patient?_has:DiagnosticReport:patient:_id=bench-r{chance.randrange(region.studies)}")
+
+
+def _by_name(region: data.Region, chance: random.Random) -> Query:
+    """The twenty studies of a patient, by the patient's identifier."""
+    token = f"{data.IDENTIFIER_SYSTEM}|{data.identifier_of(chance.choice(region.with_many()))}"
+    return Query("GET", f"/ImagingStudy?patient.identifier={quote(token, safe=':')}&_count=20")
+
+
+def _with_patient(region: data.Region, chance: random.Random) -> Query:
+    """The twenty studies of a patient, with the patient and the endpoints."""
+    plain = _search20(region, chance).target
+    return Query("GET", f"{plain}&_include=ImagingStudy:patient&_include=ImagingStudy:endpoint")
+
+
+def _with_reports(region: data.Region, chance: random.Random) -> Query:
+    """A patient with the twenty reports."""
+    token = f"{data.IDENTIFIER_SYSTEM}|{data.identifier_of(chance.choice(region.with_many()))}"
+    return Query("GET", f"/Patient?identifier={quote(token, safe=':')}&_revinclude=DiagnosticReport:patient")
+
+
+LINKED = (
+    ("search20", Workload("chain", 2.0, 400, 200, _by_name)),
+    ("search20", Workload("chain of two steps", 2.0, 400, 200, _two_steps)),
+    ("ident", Workload("_has", 2.0, 400, 200, _has)),
+    ("search20", Workload("_include", 2.0, 400, 200, _with_patient)),
+    ("search20", Workload("_revinclude", 2.0, 400, 200, _with_reports)),
+)
+"""The plain search beside which each is measured, and the workload; its goal is a multiple of the plain search."""

@@ -119,7 +119,7 @@ class Config:
     )
     page_default: int = _setting(20, "FHIRSERVER_PAGE_DEFAULT", "Entries of a page when _count is absent.")
     page_max: int = _setting(1_000, "FHIRSERVER_PAGE_MAX", "Most entries of a page.")
-    include_max: int = _setting(1_000, "FHIRSERVER_INCLUDE_MAX", "Most included rows of a page; more is refused.")
+    include_max: int = _setting(1_000, "FHIRSERVER_INCLUDE_MAX", "Most included rows of a page; the rest is linked.")
     linked_max: int = _setting(
         10_000, "FHIRSERVER_LINKED_MAX", "Most resources that one reference of a chain or _has may lead to."
     )

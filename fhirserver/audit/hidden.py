@@ -54,9 +54,11 @@ def by_labels(rows: Iterable[Row]) -> dict[Labels, Sequence[str]]:
     return {labels: sorted(concerned) for labels, concerned in patients.items()} or {(): ()}
 
 
-def disclosed(matches: Sequence[Row], included: Sequence[Row]) -> Counter[tuple[str, Labels]]:
-    """How many of the rows of a searchset, its matches and what they include, each patient had by labels."""
-    if not any(row.facts.get("labels") for row in (*matches, *included)):
+def disclosed(
+    matches: Sequence[Row], included: Sequence[Row], *, are_matches_given: bool = True
+) -> Counter[tuple[str, Labels]]:
+    """How many of the rows of a searchset, its matches (if they are given) and what they include, each patient had."""
+    if are_matches_given and not any(row.facts.get("labels") for row in (*matches, *included)):
         found: Counter[tuple[str, Labels]] = Counter()
         for patients, count in Counter([row.patients for row in (*matches, *included)]).items():
             for patient in patients:
@@ -66,7 +68,8 @@ def disclosed(matches: Sequence[Row], included: Sequence[Row]) -> Counter[tuple[
     others = [(row, visibility(row.facts)) for row in included]
     if any(labels for _, labels in (*labelled, *others)):
         others = list(_hanging(labelled, others))
-    return Counter((patient, labels) for row, labels in (*labelled, *others) for patient in row.patients)
+    given = (*labelled, *others) if are_matches_given else others
+    return Counter((patient, labels) for row, labels in given for patient in row.patients)
 
 
 def _hanging(

@@ -83,6 +83,7 @@ def search_events(
     included: Sequence[Row] = (),
     labels: Labels = (),
     types: Sequence[str] = (),
+    are_matches_given: bool = True,
 ) -> list[Event]:
     """A search at `path`, below the FHIR base, was answered with `matches` and what they include.
 
@@ -93,11 +94,12 @@ def search_events(
     Resources with labels that say who may see them are counted in events of their own, which carry those labels: to
     whom they are hidden, the search is told as if it had not found them. `labels` are those of the resources by which a
     chain or `_has` found the rows, and count for all of these: that they were found tells of them. `types` are those
-    searched, where the path does not name one.
+    searched, where the path does not name one. The rest of a large include is given without the matches that are the
+    reason for it.
     """
     type_ = "Patient" if "Patient" in types else path.rpartition("/")[2]
     interaction = "search-system" if not path or path.endswith("*") else "search"
-    counts = _disclosed(type_, query_string, matches, included, labels)
+    counts = _disclosed(type_, query_string, matches, included, labels, are_matches_given=are_matches_given)
     if path.startswith("Patient/"):
         counts.setdefault(("/".join(path.split("/")[:2]), ()), 0)
     return _query_events(access, interaction, path, query_string, counts)
@@ -114,11 +116,17 @@ def operation_events(
 
 
 def _disclosed(
-    type_: str, query_string: str, matches: Sequence[Row], included: Sequence[Row], labels: Labels = ()
+    type_: str,
+    query_string: str,
+    matches: Sequence[Row],
+    included: Sequence[Row],
+    labels: Labels = (),
+    *,
+    are_matches_given: bool = True,
 ) -> Counter[tuple[str, Labels]]:
     named = _named_patients(type_, query_string)
     counts: Counter[tuple[str, Labels]] = Counter({(patient, ()): 0 for patient in named})
-    for (patient, own), count in disclosed(matches, included).items():
+    for (patient, own), count in disclosed(matches, included, are_matches_given=are_matches_given).items():
         counts[patient, tuple(dict.fromkeys((*own, *labels)))] += count
     return counts
 

@@ -195,10 +195,20 @@ class Context:
     # Page links
 
     def seal(
-        self, subject: str, pairs: Pairs, *, count: int, after: tuple[Any, ...], snapshot: tuple[int, int] | None = None
+        self,
+        subject: str,
+        pairs: Pairs,
+        *,
+        count: int,
+        after: tuple[Any, ...],
+        snapshot: tuple[int, int] | None = None,
+        rest: tuple[int, str] | None = None,
     ) -> str:
-        """A page link's parameter: where the next page of `subject` begins, for this caller only."""
-        position = Cursor(tuple(pairs), self.caller(subject), snapshot, after, count, self.access.now)
+        """A page link's parameter: where the next page of `subject` begins, for this caller only.
+
+        With a `rest` it is what the page that begins there could not include.
+        """
+        position = Cursor(tuple(pairs), self.caller(subject), snapshot, after, count, self.access.now, rest=rest)
         return cursor.seal(position, self.page_keys[0])
 
     def unseal(self, subject: str, text: str) -> Cursor:

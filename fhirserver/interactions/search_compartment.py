@@ -13,12 +13,12 @@ from dataclasses import replace
 
 from fhirserver.errors import NotSupported
 from fhirserver.interactions.context import Context, Pairs
-from fhirserver.interactions.search_system import APART, naming_types, types_asked
+from fhirserver.interactions.search_system import naming_types, types_asked
 from fhirserver.interactions.search_type import Searchset, continued, page
 from fhirserver.search.compartment import COMPARTMENTS, EVERY_TYPE, members, within
 from fhirserver.search.cursor import Cursor
 from fhirserver.search.expression import All, Always, Expression
-from fhirserver.search.query import Branch, Handling, Query
+from fhirserver.search.query import APART, Branch, Handling, Query
 
 
 def search_compartment(

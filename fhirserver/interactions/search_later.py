@@ -167,7 +167,8 @@ def _fetched(context: Context, job: Job) -> Searchset:
     query = context.query(job.type, job.pairs, cast("Handling", job.handling))
     page = context.store.search_again(query, found.rows)
     note_disclosure(context, job.type, query, page)
-    return Searchset(job.type, query, page.rows, page.included, len(page.rows) if found.is_whole else None, found.next)
+    total = len(page.rows) if found.is_whole else None
+    return Searchset(job.type, query, page.rows, page.included, total, found.next, is_stopped=page.is_stopped)
 
 
 def _error_of(told: tuple[int, str, str]) -> FhirError:

@@ -14,13 +14,10 @@ from dataclasses import replace
 from fhirserver.errors import BadRequest, NotSupported
 from fhirserver.interactions.context import Context, Pairs
 from fhirserver.interactions.search_type import Searchset, continued, page
-from fhirserver.search.query import Handling, Query
+from fhirserver.search.query import APART, Handling, Query
 from resources import SUPPORTED
 
 TYPE = "_type"
-
-APART = frozenset({"AuditEvent", "Binary"})
-"""Types that are not searched together with others."""
 
 ALL = tuple(type_ for type_ in SUPPORTED if type_ not in APART)
 

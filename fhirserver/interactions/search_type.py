@@ -24,9 +24,11 @@ from fhirserver.store.rows import Row
 
 @dataclass(frozen=True, slots=True)
 class Searchset:
-    """A page: its matches, what they include, the total where it is known, and the sealed position of the rest.
+    """A page: its matches, what they include, the total where it is known, and the sealed position of the next.
 
-    `path` is where the search was asked, below the FHIR base.
+    `path` is where the search was asked, below the FHIR base. `related` is the sealed position of what the page could
+    not include. A page of such a rest has no matches; its `next` leads to what is still left. `is_stopped` says that
+    iteration ended before its end.
     """
 
     path: str
@@ -35,6 +37,8 @@ class Searchset:
     included: Sequence[Row]
     total: int | None
     next: str | None
+    related: str | None = None
+    is_stopped: bool = False
 
 
 def search_type(context: Context, type_: str, pairs: Pairs, *, handling: Handling = "strict") -> Searchset:
@@ -52,17 +56,29 @@ def search_type(context: Context, type_: str, pairs: Pairs, *, handling: Handlin
 def page(context: Context, path: str, query: Query, after: Cursor | None) -> Searchset:
     """A page of a search at `path`, from its beginning or `after` an earlier one; what it discloses is audited."""
     found = context.store.search(query, position=_position(after))
-    note_disclosure(context, path, query, found)
-    following = None
-    if found.next is not None:
-        following = context.seal(
-            path, query.self_pairs, count=query.count, after=found.next.after, snapshot=found.next.snapshot
-        )
-    return Searchset(path, query, found.rows, found.included, found.total, following)
+    is_rest = after is not None and after.rest is not None
+    note_disclosure(context, path, query, found, are_matches_given=not is_rest)
+    following, related = _sealed(context, path, query, found.next), _sealed(context, path, query, found.rest)
+    if is_rest:
+        return Searchset(path, query, (), found.included, None, related, None, found.is_stopped)
+    return Searchset(path, query, found.rows, found.included, found.total, following, related, found.is_stopped)
 
 
-def note_disclosure(context: Context, path: str, query: Query, found: Page) -> None:
-    """Keep for the audit what the answer to a search shows."""
+def _sealed(context: Context, path: str, query: Query, position: Position | None) -> str | None:
+    if position is None:
+        return None
+    return context.seal(
+        path,
+        query.self_pairs,
+        count=query.count,
+        after=position.after,
+        snapshot=position.snapshot,
+        rest=position.rest,
+    )
+
+
+def note_disclosure(context: Context, path: str, query: Query, found: Page, *, are_matches_given: bool = True) -> None:
+    """Keep for the audit what the answer to a search shows; the rest of an include is shown without its matches."""
     events = audit.search_events(
         context.access,
         path,
@@ -71,6 +87,7 @@ def note_disclosure(context: Context, path: str, query: Query, found: Page) -> N
         included=found.included,
         labels=found.labels,
         types=[type_ for branch in query.branches for type_ in branch.types],
+        are_matches_given=are_matches_given,
     )
     context.note(events)
 
@@ -95,4 +112,4 @@ def _position(after: Cursor | None) -> Position | None:
         return None
     if after.snapshot is None:
         raise BadRequest("This page link is not one of a search.")
-    return Position(after.snapshot, after.after)
+    return Position(after.snapshot, after.after, after.rest)

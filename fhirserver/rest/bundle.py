@@ -25,6 +25,8 @@ from fhirserver.operations import operation
 from fhirserver.rest.negotiation import Return
 from fhirserver.rest.outcome import operation_outcome
 from fhirserver.rest.subset import subset
+from fhirserver.search.query import Query
+from fhirserver.store.includes import MOST_ROUNDS
 from fhirserver.store.rows import Row
 
 _encode = msgspec.json.encode
@@ -35,13 +37,14 @@ def searchset(found: Searchset, base: str) -> bytes:
     query = found.query
     address = f"{base}/{found.path}" if found.path else base
     links = [("self", _with_query(address, query.self_pairs)), *_next(address, found.next)]
+    links += _next(address, found.related, "related")
     entries: list[bytes] = []
     if query.summary != "count":
         shape, shape_included = _shape(query.summary, query.elements), _shape(query.summary, ())
         entries += [_found(row, base, shape(row), b"match") for row in found.rows]
         entries += [_found(row, base, shape_included(row), b"include") for row in found.included]
-        if query.ignored:
-            entries.append(_outcome(query.ignored))
+        if issues := [*_ignored(query), *_not_included(found)]:
+            entries.append(_outcome(issues))
     return _bundle("searchset", links, entries, found.total)
 
 
@@ -99,8 +102,8 @@ def _with_query(address: str, pairs: Pairs) -> str:
     return f"{address}?{urlencode(pairs, safe=',:/|', quote_via=quote)}" if pairs else address
 
 
-def _next(address: str, sealed: str | None) -> list[tuple[str, str]]:
-    return [] if sealed is None else [("next", f"{address}?{PAGE}={sealed}")]
+def _next(address: str, sealed: str | None, relation: str = "next") -> list[tuple[str, str]]:
+    return [] if sealed is None else [(relation, f"{address}?{PAGE}={sealed}")]
 
 
 def _shape(summary: str | None, elements: Sequence[str]) -> Callable[[Row], bytes]:
@@ -123,9 +126,24 @@ def _found(row: Row, base: str, body: bytes, mode: bytes) -> bytes:
     )
 
 
-def _outcome(ignored: Iterable[tuple[str, str]]) -> bytes:
-    issues = [Issue("warning", "not-supported", f"Ignored: {reason}", name) for name, reason in ignored]
+def _outcome(issues: Sequence[Issue]) -> bytes:
     return b'{"resource":' + operation_outcome(issues) + b',"search":{"mode":"outcome"}}'
+
+
+def _ignored(query: Query) -> list[Issue]:
+    return [Issue("warning", "not-supported", f"Ignored: {reason}", name) for name, reason in query.ignored]
+
+
+def _not_included(found: Searchset) -> list[Issue]:
+    """What this page says of included resources that are not on it."""
+    issues = []
+    if found.related is not None:
+        text = "More resources are included than this page holds: the link 'related' leads to the rest of them."
+        issues.append(Issue("warning", "incomplete", text, "_include"))
+    if found.is_stopped:
+        text = f"Iteration stopped after {MOST_ROUNDS} rounds; what would follow is not included."
+        issues.append(Issue("warning", "too-costly", text, "_include"))
+    return issues
 
 
 def _version(row: Row, base: str) -> bytes:

@@ -23,6 +23,7 @@ from fhirserver.operations.operation import Operation, Target
 from fhirserver.rest.negotiation import FORMATS, PATCH_FORMATS
 from fhirserver.search import text
 from fhirserver.search.compartment import COMPARTMENTS
+from fhirserver.search.query import APART
 from fhirserver.store.resource_store import WITHOUT_TYPE_HISTORY
 from fhirserver.store.search_parameters import Catalogue
 from resources import SUPPORTED, Declaration
@@ -262,7 +263,7 @@ def _reverse(declarations: Mapping[str, Declaration]) -> Reverse:
     """For each type, the reference parameters of all types that may point to it."""
     found: dict[str, list[str]] = {}
     for source in declarations.values():
-        for name, parameter in sorted(source.parameters.items()):
+        for name, parameter in sorted(source.parameters.items()) if source.type not in APART else ():
             for target in parameter.targets if parameter.type == "reference" else ():
                 found.setdefault(target, []).append(f"{source.type}:{name}")
     return found

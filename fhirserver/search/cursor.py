@@ -37,9 +37,10 @@ _LONGEST = 65_536
 class Cursor:
     """Where a search stands.
 
-    `pairs` are the parameters of the search; `caller` names who asked; `snapshot` is the database's timestamp (seconds,
-    increment) at which every page is read; `after` holds the sort keys and the id of the row next to which the page
-    begins, in the `direction`; `count` is the size of a page; `issued` the instant at which the link was made.
+    `pairs` are the parameters of the search; `caller` names who asked; `snapshot` is the database's timestamp
+    (seconds, increment) at which every page is read; `after` holds the sort keys and the id of the row next to
+    which the page begins, in the `direction`; `rest` is where the included rows go on that the page at this place
+    could not hold; `count` is the size of a page; `issued` the instant at which the link was made.
     """
 
     pairs: tuple[Pair, ...]
@@ -49,6 +50,7 @@ class Cursor:
     count: int
     issued: datetime
     direction: Direction = "next"
+    rest: tuple[int, str] | None = None
 
 
 def seal(cursor: Cursor, key: Key) -> str:
@@ -96,6 +98,7 @@ def _plain(cursor: Cursor) -> bytes:
         "c": cursor.count,
         "i": _milliseconds(cursor.issued),
         "d": cursor.direction,
+        **({} if cursor.rest is None else {"r": cursor.rest}),
     }
     return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
 
@@ -110,6 +113,7 @@ def _cursor(plain: bytes, caller: str) -> Cursor:
         count=fields["c"],
         issued=_instant(fields["i"]),
         direction=fields["d"],
+        rest=(fields["r"][0], fields["r"][1]) if "r" in fields else None,
     )
 
 

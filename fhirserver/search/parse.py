@@ -107,19 +107,22 @@ def parse(
     supported: Mapping[str, Declaration],
     base: str | None = None,
     lookup: Lookup | None = None,
+    searched: Sequence[str] = (),
     count_default: int = 20,
     count_max: int = 1000,
 ) -> Query:
     """Read the parameters, already percent-decoded and in their order, of a search for the declared type.
 
-    `lookup` is how `:in`, `:above` and `:below` ask the stored resources. Raises BadRequest with the parameter's name
+    `lookup` is how `:in`, `:above` and `:below` ask the stored resources; `searched` are the types that are searched
+    together. Raises BadRequest with the parameter's name
     as `expression`; its code is `not-supported` for what FHIR defines and this server does not offer, `too-costly` for
     too much at once, `invalid` for the rest.
     """
     if len(pairs) > MOST_PAIRS:
         raise TooCostly(f"a search has at most {MOST_PAIRS} parameters")
     context = Context(zone, base, supported, lookup)
-    reading = _Reading(declaration, context, handling, Wanted(declaration, supported, count_max, count_default))
+    wanted = Wanted(declaration, supported, count_max, count_default, searched=searched or (declaration.type,))
+    reading = _Reading(declaration, context, handling, wanted)
     for name, value in pairs:
         _read(name, value, reading)
     return _query(reading)
@@ -133,8 +136,9 @@ def parse_together(
     `settings` and errors are those of `parse`. What leniency passes over for one type is passed over for all.
     """
     used, ignored = tuple(pairs), dict[str, str]()
+    searched = [declaration.type for declaration in declarations]
     while True:
-        found = [parse(declaration, used, handling=handling, **settings) for declaration in declarations]
+        found = [parse(one, used, handling=handling, searched=searched, **settings) for one in declarations]
         unknown = {name: reason for query in found for name, reason in query.ignored}
         if not unknown:
             break
@@ -199,11 +203,12 @@ def _check_characters(name: str, value: str) -> None:
 
 def _read_result_parameter(name: str, modifier: str, value: str, reading: _Reading) -> str:
     """One parameter about the result; gives its value as it was used."""
-    if modifier:
+    read = RESULT_PARAMETERS.get(f"{name}:{modifier}" if modifier else name)
+    if read is None:
         raise NotSupported(f"{name}: the modifier ':{modifier}' is not offered", expression=name)
     if name not in REPEATABLE and any(used == name for used, _ in reading.used):
         raise BadRequest(f"{name} may be given once", expression=name)
-    return RESULT_PARAMETERS[name](value, reading.wanted)
+    return read(value, reading.wanted)
 
 
 def _criterion(path: str, value: str, declaration: Declaration, reading: _Reading) -> Expression:

@@ -13,11 +13,16 @@ Summary: TypeAlias = Literal["true", "text", "data", "count", "false"]
 Pair: TypeAlias = tuple[str, str]
 
 
+APART = frozenset({"AuditEvent", "Binary"})
+"""Types that stand in no answer beside others: the trail is searched by itself, a Binary read by what refers to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Include:
     """Resources wanted beside the matches, along a reference parameter of the source type.
 
-    `reverse` is `_revinclude`: then the source type refers to the matches instead of being one of them.
+    `reverse` is `_revinclude`: then the source type refers to the matches instead of being one of them. `iterate` asks
+    the same of what was included.
     """
 
     source: str

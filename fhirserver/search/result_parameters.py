@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast, get_args
 
 from fhirserver.errors import BadRequest, NotSupported
-from fhirserver.search.query import Include, Summary, Total
+from fhirserver.search.query import APART, Include, Summary, Total
 from resources.declaration import Declaration, SearchParameter
 
 _ELEMENT = re.compile(r"[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)*")
@@ -32,6 +33,8 @@ class Wanted:
     elements: tuple[str, ...] = ()
     total: Total | None = None
     includes: list[Include] = field(default_factory=list)
+    searched: Sequence[str] = ()
+    """The types searched together."""
 
 
 def count(value: str, wanted: Wanted) -> str:
@@ -102,46 +105,74 @@ def contained_type(value: str, _wanted: Wanted) -> str:
     return value
 
 
-def include(value: str, wanted: Wanted) -> str:
-    """`_include=[source]:[parameter](:[target])`: what the matches refer to."""
-    source, name, target = _include_parts("_include", value)
-    if source != wanted.declaration.type:
-        raise BadRequest(
-            f"_include: the source of '{value}' is not the type searched, {wanted.declaration.type}",
-            expression="_include",
-        )
-    parameter = _reference_parameter("_include", source, name, wanted)
-    _check_target("_include", parameter, target, wanted)
-    wanted.includes.append(Include(source, name, target))
+def include(value: str, wanted: Wanted, *, iterate: bool = False) -> str:
+    """`_include=[source]:[parameter](:[target])`: what the matches refer to; iterated, also what the included refer to.
+
+    `[source]:*` stands for every reference parameter of a type, `*` for those of all types searched.
+    """
+    for source, name, target in _named("_include", value, wanted, iterate=iterate):
+        if source not in wanted.searched and not iterate:
+            raise BadRequest(
+                f"_include: the source of '{value}' is not a type searched, {', '.join(wanted.searched)}",
+                expression="_include",
+            )
+        parameter = _reference_parameter("_include", source, name, wanted)
+        _check_target("_include", parameter, target, wanted)
+        wanted.includes.append(Include(source, name, target, iterate=iterate))
     return value
 
 
-def revinclude(value: str, wanted: Wanted) -> str:
-    """`_revinclude=[source]:[parameter](:[target])`: what refers to the matches."""
-    source, name, target = _include_parts("_revinclude", value)
-    searched = wanted.declaration.type
-    parameter = _reference_parameter("_revinclude", source, name, wanted)
-    if target not in {None, searched}:
-        raise BadRequest(
-            f"_revinclude: the target of '{value}' is not the type searched, {searched}", expression="_revinclude"
-        )
-    _check_target("_revinclude", parameter, searched, wanted)
-    wanted.includes.append(Include(source, name, target, reverse=True))
+def revinclude(value: str, wanted: Wanted, *, iterate: bool = False) -> str:
+    """`_revinclude=[source]:[parameter](:[target])`: what refers to the matches; iterated, also to the included.
+
+    `[source]:*` stands for every parameter of a type that may refer to what is searched, `*` for those of all types.
+    """
+    is_wild = value.partition(":")[2] in {"", "*"}
+    for source, name, target in _named("_revinclude", value, wanted, iterate=True):
+        if source in APART:
+            if is_wild:
+                continue
+            raise NotSupported(
+                f"_revinclude: a {source} is not included; search it by itself", expression="_revinclude"
+            )
+        parameter = _reference_parameter("_revinclude", source, name, wanted)
+        targets = [type_ for type_ in wanted.searched if not parameter.targets or type_ in parameter.targets]
+        if is_wild and not (targets or iterate):
+            continue
+        if not iterate and target is not None and target not in wanted.searched:
+            raise BadRequest(
+                f"_revinclude: the target of '{value}' is not a type searched, {', '.join(wanted.searched)}",
+                expression="_revinclude",
+            )
+        _check_target("_revinclude", parameter, target, wanted)
+        if not (targets or iterate):
+            _check_target("_revinclude", parameter, wanted.searched[0], wanted)
+        wanted.includes.append(Include(source, name, target, iterate=iterate, reverse=True))
     return value
 
 
-def _include_parts(name: str, value: str) -> tuple[str, str, str | None]:
-    if "*" in value:
-        raise NotSupported(f"{name}: name each parameter; * is not offered", expression=name)
+def _named(name: str, value: str, wanted: Wanted, *, iterate: bool) -> Iterator[tuple[str, str, str | None]]:
+    """Source, parameter and target that a value names; several where it has a `*`, whose source is then any type."""
     match value.split(":"):
+        case ["*"]:
+            sources = wanted.supported if iterate else wanted.searched
+            yield from ((source, one, None) for source in sources for one in _references_of(source, wanted))
+        case [source, "*"] if source:
+            if source not in wanted.supported:
+                raise UnknownName(f"{name}: '{source}' is not a resource type of this server")
+            yield from ((source, one, None) for one in _references_of(source, wanted))
         case [source, parameter] if source and parameter:
-            return source, parameter, None
-        case [source, parameter, target] if source and parameter and target:
-            return source, parameter, target
+            yield source, parameter, None
+        case [source, parameter, target] if source and parameter and target and "*" not in value:
+            yield source, parameter, target
         case _:
             raise BadRequest(
-                f"{name}: write Type:parameter or Type:parameter:TargetType, not '{value}'", expression=name
+                f"{name}: write Type:parameter, Type:parameter:TargetType, Type:* or *, not '{value}'", expression=name
             )
+
+
+def _references_of(source: str, wanted: Wanted) -> list[str]:
+    return [name for name, one in wanted.supported[source].parameters.items() if one.type == "reference"]
 
 
 def _reference_parameter(name: str, source: str, parameter_name: str, wanted: Wanted) -> SearchParameter:
@@ -181,8 +212,10 @@ RESULT_PARAMETERS: Mapping[str, Callable[[str, Wanted], str]] = {
     "_elements": elements,
     "_format": passed_over,
     "_include": include,
+    "_include:iterate": partial(include, iterate=True),
     "_pretty": passed_over,
     "_revinclude": revinclude,
+    "_revinclude:iterate": partial(revinclude, iterate=True),
     "_sort": sort,
     "_summary": summary,
     "_total": total,

@@ -38,6 +38,7 @@ from fhirserver.store.database import Database, Document
 from fhirserver.store.expunge import Purge
 from fhirserver.store.facts import absent_facts
 from fhirserver.store.guard import Guard
+from fhirserver.store.includes import Includes, Rest
 from fhirserver.store.indexes import BY_PATIENT, BY_UPDATE, BY_VALUE
 from fhirserver.store.links import Links
 from fhirserver.store.reindex import Reindex
@@ -73,17 +74,22 @@ _MOST_COMPARED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where the next page begins: the state of the data, and the sort keys of the last row given."""
+    """Where a later page begins: the state of the data, and the sort keys of the last row given.
+
+    `rest` is where what a page could not include goes on; `after` is then where that page began, empty for the first.
+    """
 
     snapshot: Snapshot
     after: tuple[Any, ...]
+    rest: Rest | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """Permitted rows in order, the included ones, the count of all where it is known, and where to go on.
 
-    `labels` are those that say who may see the resources by which a chain or `_has` found the rows.
+    `labels` are those that say who may see the resources by which a chain or `_has` found the rows. `rest` is where the
+    included rows go on that the page could not hold, and `is_stopped` says that iteration ended before its end.
     """
 
     rows: list[Row]
@@ -91,6 +97,8 @@ class Page:
     total: int | None
     next: Position | None
     labels: tuple[str, ...] = ()
+    rest: Position | None = None
+    is_stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,20 +242,38 @@ class ResourceStore:
                 most = MOST_ESTIMATED if query.total == "estimate" else None
                 total = self._count(query.type, plan.wanted, snapshot, most)
         following = Position(snapshot, _keys(rows[-1], order)) if has_more else None
-        included = self._included(query.includes, rows) if query.includes else []
-        return Page([row_of(row) for row in rows], included, total, following, labels)
+        found = [row_of(row) for row in rows]
+        if not query.includes:
+            return Page(found, [], total, following, labels)
+        included = self._includes(query.includes).page(
+            rows, snapshot, after=None if position is None else position.rest, is_later=position is not None
+        )
+        begun = () if position is None else position.after
+        rest = None if included.rest is None else Position(snapshot, begun, included.rest)
+        more = [row_of(row) for row in included.rows]
+        return Page(found, more, total, following, labels, rest, included.is_stopped)
 
     def search_again(self, query: Query, references: Sequence[str]) -> Page:
-        """Those of the rows that an earlier search found which match and may be seen now, in the order given."""
+        """Those of the rows that an earlier search found which match and may be seen now, in the order given.
+
+        Raises TooCostly where they include more than one page may.
+        """
         links = self._links()
         wanted = both(self._plan(query, links).wanted, {"_id": {"$in": [*references]}})
         fields = {**_ROW_FIELDS, **({"tk": 1} if query.includes else {})}
         rows = self._database.collection_of(query.type).find(wanted, fields, hint="_id_").to_list()
         by_name = {row["_id"]: row for row in rows}
         found = [by_name[reference] for reference in references if reference in by_name]
-        included = self._included(query.includes, found) if query.includes else []
+        labels = tuple(links.labels)
         self._require_current(query)
-        return Page([row_of(row) for row in found], included, None, None, tuple(links.labels))
+        if not query.includes:
+            return Page([row_of(row) for row in found], [], None, None, labels)
+        included = self._includes(query.includes).page(found, None)
+        if included.rest is not None:
+            limit = self._config.include_max
+            raise TooCostly(f"More than {limit} resources would be included; ask for fewer entries with _count.")
+        more = [row_of(row) for row in included.rows]
+        return Page([row_of(row) for row in found], more, None, None, labels, is_stopped=included.is_stopped)
 
     def count(self, query: Query) -> int:
         """How many permitted rows match."""
@@ -283,6 +309,12 @@ class ResourceStore:
         """
         if query.generation not in {None, self._database.search_parameters.generation(session)}:
             raise Unavailable("The search parameters have just changed; search again.", headers={"Retry-After": "1"})
+
+    def _includes(self, asked: Sequence[Include]) -> Includes:
+        """What finds the rows that a page includes."""
+        fields = {**_ROW_FIELDS, "tk": 1} if any(one.iterate for one in asked) else _ROW_FIELDS
+        config = self._config
+        return Includes(self._database, asked, self._visible_of, fields, config.include_max, config.linked_max)
 
     def _links(self, position: Position | None = None, session: ClientSession | None = None) -> Links:
         """What follows the references of a search, for its first page, a later one, or within a transaction."""
@@ -347,7 +379,7 @@ class ResourceStore:
         options: Document = {"sort": dict(order), **({} if plan.hint is None else {"hint": plan.hint})}
         collection = self._database.collection_of(query.type)
         rows: list[Document] = []
-        after = None if position is None else position.after
+        after = None if position is None or not position.after else position.after
         while True:
             wanted = plan.wanted if after is None else both(plan.wanted, _beyond(order, after))
             missing = query.count + 1 - len(rows)
@@ -546,45 +578,6 @@ class ResourceStore:
                 wanted |= {"aud": {"$in": sorted(permission.audience)}, "$and": [permission_filter(permission)]}
             found.setdefault(collection, []).append(wanted)
         return {name: {"$or": wanted} for name, wanted in found.items()}
-
-    # Including
-
-    def _included(self, includes: Sequence[Include], rows: list[Document]) -> list[Row]:
-        """Rows that the page refers to, or that refer to it; each is decided like any other row."""
-        wanted = [one for include in includes if (one := self._include(include, rows)) is not None]
-        if not wanted:
-            return []
-        present = [row["_id"] for row in rows]
-        limit = self._config.include_max
-        found = self._database.resources.find({"$or": wanted, "_id": {"$nin": present}}, _ROW_FIELDS).limit(limit + 1)
-        included = found.to_list()
-        if len(included) > limit:
-            raise TooCostly(f"More than {limit} resources would be included; ask for fewer entries with _count.")
-        return [row_of(row) for row in included]
-
-    def _include(self, include: Include, rows: list[Document]) -> Filter | None:
-        if include.reverse:
-            atoms = [f"{include.param}\x1f{row['_id']}" for row in rows]
-            return {"$and": [self._visible("search", include.source), {"tk": {"$in": atoms}}]}
-        prefix = f"{include.param}\x1f"
-        referred = {
-            atom.removeprefix(prefix)
-            for row in rows
-            if row["t"] == include.source
-            for atom in row["tk"]
-            if atom.startswith(prefix)
-        }
-        by_type: dict[str, list[str]] = {}
-        for reference in referred:
-            type_ = reference.partition("/")[0]
-            if include.target in {None, type_}:
-                by_type.setdefault(type_, []).append(reference)
-        found = [
-            {"$and": [self._visible("read", type_), {"_id": {"$in": sorted(references)}}]}
-            for type_, references in by_type.items()
-            if type_.isalpha() and type_ != "Binary"  # which is read with what it hangs on, one by one
-        ]
-        return {"$or": found} if found else None
 
     # Writing
 
