@@ -12,6 +12,7 @@ from fhirserver.operations import (
     diff,
     document,
     everything,
+    explain_search,
     expunge,
     graphql,
     lastn,
@@ -37,5 +38,6 @@ OFFERED: tuple[Operation, ...] = (
     graphql.OPERATION,
     reindex.OPERATION,
     reindex_status.OPERATION,
+    explain_search.OPERATION,
 )
 """Every operation, in reading order."""

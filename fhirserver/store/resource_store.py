@@ -35,6 +35,7 @@ from fhirserver.store.compile import (
     permission_filter,
 )
 from fhirserver.store.database import Database, Document
+from fhirserver.store.explain import Explained, explain
 from fhirserver.store.expunge import Purge
 from fhirserver.store.facts import absent_facts
 from fhirserver.store.guard import Guard
@@ -252,6 +253,14 @@ class ResourceStore:
         rest = None if included.rest is None else Position(snapshot, begun, included.rest)
         more = [row_of(row) for row in included.rows]
         return Page(found, more, total, following, labels, rest, included.is_stopped)
+
+    def explain(self, query: Query) -> list[Explained]:
+        """How the database would answer the search; nothing is disclosed but the plan (`store.explain`)."""
+        if query.type == "Binary":
+            raise NotSupported("A Binary is found by the resource that refers to it, not by a search.")
+        found = explain(self._database, (query.type,), query.expression, _order(query.sort), query.count)
+        self._require_current(query)
+        return found
 
     def search_again(self, query: Query, references: Sequence[str]) -> Page:
         """Those of the rows that an earlier search found which match and may be seen now, in the order given.
