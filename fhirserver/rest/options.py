@@ -12,6 +12,7 @@ from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from fhirserver.interactions.entries import is_id
+from fhirserver.rest.negotiation import PATCH_FORMATS
 from fhirserver.rest.routes import FHIR, refusal_of
 from resources import SUPPORTED
 
@@ -31,7 +32,9 @@ def _answer() -> Response | None:
     named = [method for method, variables in matched.items() if not variables]
     if not named and request.path.startswith(FHIR) and not any(map(_is_somewhere, matched.values())):
         raise refusal_of("OPTIONS", request.path.removeprefix(FHIR))
-    return Response(status=204, headers={"Allow": ", ".join(sorted({*(named or matched), "OPTIONS"}))})
+    methods = {*(named or matched), "OPTIONS"}
+    patches = {"Accept-Patch": ", ".join(PATCH_FORMATS)} if "PATCH" in methods else {}  # RFC 5789 section 3.1
+    return Response(status=204, headers={"Allow": ", ".join(sorted(methods)), **patches})
 
 
 def _is_somewhere(variables: Mapping[str, Any]) -> bool:

@@ -170,6 +170,12 @@ def test_another_content_type_is_told_which_ones_are_taken(his, patient):
     assert taken.split(", ")[:3] == [JSON_PATCH, MERGE_PATCH, "application/fhir+json"]
 
 
+def test_options_names_the_content_types_where_patches_are_taken(his, patient):
+    for path in (patient, "Patient"):
+        assert JSON_PATCH in his.request("OPTIONS", path).headers["Accept-Patch"]
+    assert "Accept-Patch" not in his.request("OPTIONS", f"{patient}/_history").headers
+
+
 @pytest.mark.parametrize(
     "members",
     [{"resourceType": "Group"}, {"id": "other"}, {"id": None}, {"meta": {"versionId": "9"}},
