@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jsonpatch
-from jsonpointer import JsonPointer, JsonPointerException
+from jsonpatch import JsonPointer, JsonPointerException
 
 from resources.exact import encode
 from resources.patch.document import (

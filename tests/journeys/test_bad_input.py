@@ -100,7 +100,7 @@ def test_a_body_of_another_content_type_is_refused(hospital: Caller, content_typ
     [
         "/fhir/Patient?colour=blue",
         "/fhir/Patient?birthdate=yesterday",
-        "/fhir/Patient?general-practitioner.name=x",
+        "/fhir/Patient?general-practitioner.nosuch=x",
         "/fhir/Patient?_has:Observation:patient:code=x",
         "/fhir/Patient?_count=many",
         "/fhir/Patient?_sort=colour",
