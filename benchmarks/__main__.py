@@ -120,7 +120,8 @@ def _beside_each_other(folder: Path, options: argparse.Namespace, results: Resul
         results.comparisons.append(_formats(region, server, granted["doctor"], options.rounds))
     if "links" in options.parts:
         results.comparisons += [
-            _linked(plain, workload, region, server, options.rounds) for plain, workload in workloads.LINKED
+            _linked(plain, workload, region, server, granted["doctor"], options.rounds)
+            for plain, workload in workloads.LINKED
         ]
     if "dicom" in options.parts:
         binary = programs.orthanc_binary()
@@ -211,11 +212,12 @@ def _feed(region: data.Region, server: Program, token: str | None, times: int) -
     return Comparison("history feed of 1,000", figures["studies"], figures["versions"], ratio, 3.0)
 
 
-def _linked(plain: str, workload: workloads.Workload, region: data.Region, server: Program, times: int) -> Comparison:
+def _linked(
+    plain: str, workload: workloads.Workload, region: data.Region, server: Program, token: str | None, times: int
+) -> Comparison:
     """A search that follows references, beside a plain one of as many rows."""
     beside = next(one for one in workloads.WORKLOADS if one.name == plain)
     beside = replace(beside, count=workload.count)
-    token = tokens.tokens(server.folder)["doctor"]  # one lives for five minutes
     turns = {
         "plain": partial(_turn, beside, region, server, token),
         "linked": partial(_turn, workload, region, server, token),
