@@ -639,6 +639,26 @@ def _operations() -> Iterator[Edge]:
             ("Observation",),
             tells=False,
         )
+    # For operators; what belongs to nobody is not told of either.
+    for method, name in (("POST", "reindex"), ("GET", "reindex-status"), ("POST", "reindex-status")):
+        for rule, path in ((INSTANCE, "/SearchParameter/{key}"), (BASE, "")):
+            yield Edge(
+                f"{method} ${name} of {path or 'everything'}",
+                method,
+                f"{rule}/${name}",
+                lambda record, path=path, name=name: Asked(f"{BASE}{path.format(key=record.key)}/${name}"),
+                ("Patient",),
+                tells=False,
+            )
+    for method in ("GET", "POST"):
+        yield Edge(
+            f"{method} $explain-search by id",
+            method,
+            f"{TYPE}/$explain-search",
+            lambda record: Asked(f"{BASE}/Patient/$explain-search?_id={record.key}"),
+            ("Patient",),
+            tells=False,
+        )
     for name in ("meta-add", "meta-delete"):
         for type_ in ("Patient", "ImagingStudy"):
             yield Edge(
