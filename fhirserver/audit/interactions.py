@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import islice
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -55,6 +56,12 @@ _INTERACTIONS: Final[Mapping[str, tuple[str, parts.Action, parts.Role]]] = {
     "delete": ("delete", "D", "delete"),
 }
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+# A Patient in a filter: by a reference, or by an id where the name of the parameter says that it is one.
+_IN_FILTER = re.compile(
+    r"""(?:\bPatient/|(?:^|[\s(\[.:])(?:(_id)|patient|patient\._id|subject:Patient\._id)\s+(?:eq|re)\s+"?)"""
+    r"""([A-Za-z0-9\-.]{1,64})(?![\w/])""",
+    re.ASCII,
+)
 
 
 def read_events(access: Access, row: Row, decision: Decision, interaction: str = "read") -> list[Event]:
@@ -84,6 +91,7 @@ def search_events(
     labels: Labels = (),
     types: Sequence[str] = (),
     are_matches_given: bool = True,
+    about: Row | None = None,
 ) -> list[Event]:
     """A search at `path`, below the FHIR base, was answered with `matches` and what they include.
 
@@ -95,24 +103,47 @@ def search_events(
     whom they are hidden, the search is told as if it had not found them. `labels` are those of the resources by which a
     chain or `_has` found the rows, and count for all of these: that they were found tells of them. `types` are those
     searched, where the path does not name one. The rest of a large include is given without the matches that are the
-    reason for it.
+    reason for it. `about` is the resource whose compartment it is.
     """
     type_ = "Patient" if "Patient" in types else path.rpartition("/")[2]
     interaction = "search-system" if not path or path.endswith("*") else "search"
     counts = _disclosed(type_, query_string, matches, included, labels, are_matches_given=are_matches_given)
-    if path.startswith("Patient/"):
-        counts.setdefault(("/".join(path.split("/")[:2]), ()), 0)
-    return _query_events(access, interaction, path, query_string, counts)
+    return _query_events(access, interaction, path, query_string, _telling_of(about, counts))
 
 
 def operation_events(
-    access: Access, type_: str, address: str, rows: Iterable[Row], query_string: str = "", labels: Labels = ()
+    access: Access,
+    type_: str,
+    address: str,
+    rows: Iterable[Row],
+    query_string: str = "",
+    labels: Labels = (),
+    about: Row | None = None,
 ) -> list[Event]:
-    """An operation at `address` was answered with `rows`, told as a search is; `type_` is empty for the system."""
+    """An operation at `address` was answered with `rows`, told as a search is; `type_` is empty for the system.
+
+    `about` is the resource of whose record it is.
+    """
     found = list(rows)
     matches, included = [one for one in found if one.type == type_], [one for one in found if one.type != type_]
     counts = _disclosed(type_, query_string, matches, included, labels)
-    return _query_events(access, "operation", address, query_string, counts)
+    return _query_events(access, "operation", address, query_string, _telling_of(about, counts))
+
+
+def _telling_of(about: Row | None, counts: Counter[tuple[str, Labels]]) -> Counter[tuple[str, Labels]]:
+    """The counts, where the address names a resource that was read: its patients are told, whatever was found there.
+
+    From whom it is hidden, all of it is hidden: the address tells of it. A Patient is told of in any case.
+    """
+    if about is None:
+        return counts
+    hiding = () if about.type == "Patient" else visibility(about.facts)
+    told: Counter[tuple[str, Labels]] = Counter()
+    for (patient, own), count in counts.items():
+        told[patient, tuple(dict.fromkeys((*own, *hiding)))] += count
+    for patient in about.patients:
+        told.setdefault((patient, hiding), 0)
+    return told
 
 
 def _disclosed(
@@ -203,18 +234,23 @@ def _entities(data: Entity, patient: str | None, request: Entity) -> tuple[Entit
 
 def _named_patients(type_: str, query_string: str) -> Iterator[str]:
     """Patients whom a query names, whether or not anything was found: who looked for them is theirs to know."""
-    named = 0
-    for name, values in parse_qsl(query_string):
-        asked, parameter, modifier = _asked(type_, name)
-        for value in values.split(","):
-            kind, _, id_ = value.rpartition("/")
-            is_typed = kind == "Patient" or kind.endswith("/Patient") or (not kind and modifier == "Patient")
-            is_patient = is_typed or (not kind and (parameter == "patient" or (asked, parameter) == ("Patient", "_id")))
-            if is_patient and modifier in {None, "Patient"} and _ID.fullmatch(id_):
-                yield f"Patient/{id_}"
-                named += 1
-                if named == MOST_NAMED_PATIENTS:
-                    return
+    ids = (id_ for name, values in parse_qsl(query_string) for id_ in _named_ids(type_, name, values))
+    return (f"Patient/{id_}" for id_ in islice(ids, MOST_NAMED_PATIENTS))
+
+
+def _named_ids(type_: str, name: str, values: str) -> Iterator[str]:
+    asked, parameter, modifier = _asked(type_, name)
+    if parameter == "_filter":
+        for found in _IN_FILTER.finditer(values):
+            if found[1] is None or asked == "Patient":
+                yield found[2]
+        return
+    for value in values.split(","):
+        kind, _, id_ = value.rpartition("/")
+        is_typed = kind == "Patient" or kind.endswith("/Patient") or (not kind and modifier == "Patient")
+        is_patient = is_typed or (not kind and (parameter == "patient" or (asked, parameter) == ("Patient", "_id")))
+        if is_patient and modifier in {None, "Patient"} and _ID.fullmatch(id_):
+            yield id_
 
 
 def _asked(type_: str, name: str) -> tuple[str | None, str, str | None]:

@@ -33,7 +33,8 @@ class History:
     """A page of versions; `pairs` is what was asked, `next` the sealed position of the rest, None at the end.
 
     `path` is the address below the FHIR base. `is_whole` tells that no version was left out, so that their number is
-    the total. Every version of an instant before `complete_until` was there to be read.
+    the total. Every version of an instant before `complete_until` was there to be read. `of` is the one resource whose
+    versions they are.
     """
 
     path: str
@@ -42,6 +43,7 @@ class History:
     next: str | None
     is_whole: bool
     complete_until: datetime
+    of: Row | None = None
 
 
 def history(context: Context, type_: str, id_: str, pairs: Pairs) -> History:
@@ -52,7 +54,7 @@ def history(context: Context, type_: str, id_: str, pairs: Pairs) -> History:
     """
     context.access.admit("history", type_)
     found = _page(context, f"{type_}/{id_}/_history", pairs, lambda span: context.store.history(type_, id_, span))
-    _note(context, found.rows)
+    _note(context, found.rows or ([] if found.of is None else [found.of]))
     return found
 
 
@@ -95,11 +97,11 @@ def _page(context: Context, path: str, pairs: Pairs, read: Callable[[Span], Vers
     if found.next is not None:
         following = context.seal(path, asked, count=span.count, after=(*found.next, complete_until))
     is_whole = link is None and found.next is None
-    return History(path, found.rows, asked, following, is_whole, complete_until)
+    return History(path, found.rows, asked, following, is_whole, complete_until, found.of)
 
 
 def _note(context: Context, rows: Sequence[Row]) -> None:
-    """One event, and one more for each version that was another patient's."""
+    """One event, and one more for each version that was another patient's. That there is none tells of it too."""
     told: set[tuple[str, ...]] = set()
     for row in rows:
         if row.patients not in told:

@@ -36,8 +36,8 @@ def search_compartment(
     path = f"{code}/{id_}/{type_}"
     after = continued(context, path, pairs)
     query = compartment_query(context, code, id_, type_, pairs if after is None else after.pairs, handling, after=after)
-    context.store.read(code, id_, with_body=False)
-    return page(context, path, query, after)
+    about = context.store.read(code, id_, with_body=False)
+    return page(context, path, query, after, about=about)
 
 
 def check_compartment(code: str, type_: str) -> None:

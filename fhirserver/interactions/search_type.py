@@ -53,11 +53,14 @@ def search_type(context: Context, type_: str, pairs: Pairs, *, handling: Handlin
     return page(context, type_, query, after)
 
 
-def page(context: Context, path: str, query: Query, after: Cursor | None) -> Searchset:
-    """A page of a search at `path`, from its beginning or `after` an earlier one; what it discloses is audited."""
+def page(context: Context, path: str, query: Query, after: Cursor | None, *, about: Row | None = None) -> Searchset:
+    """A page of a search at `path`, from its beginning or `after` an earlier one; what it discloses is audited.
+
+    `about` is the resource that the path names, whose compartment is searched.
+    """
     found = context.store.search(query, position=_position(after))
     is_rest = after is not None and after.rest is not None
-    note_disclosure(context, path, query, found, are_matches_given=not is_rest)
+    note_disclosure(context, path, query, found, are_matches_given=not is_rest, about=about)
     following, related = _sealed(context, path, query, found.next), _sealed(context, path, query, found.rest)
     if is_rest:
         return Searchset(path, query, (), found.included, None, related, None, found.is_stopped)
@@ -77,7 +80,15 @@ def _sealed(context: Context, path: str, query: Query, position: Position | None
     )
 
 
-def note_disclosure(context: Context, path: str, query: Query, found: Page, *, are_matches_given: bool = True) -> None:
+def note_disclosure(
+    context: Context,
+    path: str,
+    query: Query,
+    found: Page,
+    *,
+    are_matches_given: bool = True,
+    about: Row | None = None,
+) -> None:
     """Keep for the audit what the answer to a search shows; the rest of an include is shown without its matches."""
     events = audit.search_events(
         context.access,
@@ -88,6 +99,7 @@ def note_disclosure(context: Context, path: str, query: Query, found: Page, *, a
         labels=found.labels,
         types=[type_ for branch in query.branches for type_ in branch.types],
         are_matches_given=are_matches_given,
+        about=about,
     )
     context.note(events)
 

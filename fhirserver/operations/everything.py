@@ -69,7 +69,8 @@ def _page(context: Context, target: Target, given: Given, first: Row, record: Re
     included = [row for row in context.store.referred(rows, record.types, owners) if row.reference != first.reference]
     address = target.address("everything")
     asked = urlencode(given.pairs)
-    context.note(audit.operation_events(context.access, first.type, address, [*rows, *included], asked))
+    given_out = [*rows, *included]
+    context.note(audit.operation_events(context.access, first.type, address, given_out, asked, about=first))
     following = None
     if found.next is not None:
         following = context.seal(

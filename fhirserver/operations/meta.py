@@ -28,6 +28,8 @@ def _perform(context: Context, target: Target, _given: Given) -> Made:
         return _of_resource(context, target)
     if target.type:
         context.access.admit("search", target.type)
+    else:
+        context.access.admit_any("search", _TYPES)
     found = context.store.labels_in_use([target.type] if target.type else _TYPES)
     context.note(audit.operation_events(context.access, target.type, target.address("meta"), ()))
     return Made(_answer(_in_use(found)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -192,7 +192,8 @@ class ResourceStore:
     def history(self, type_: str, id_: str, span: Span) -> Versions:
         """Versions of one resource that may be disclosed. Raises NotFound where it is absent or refused."""
         current = self._permitted("history", type_, id_, _BODILESS)
-        return VersionReader(self._database, self._access).of_resource(current, span)
+        found = VersionReader(self._database, self._access).of_resource(current, span)
+        return replace(found, of=self._row(current))
 
     def history_of(self, types: Collection[str], span: Span) -> Versions:
         """Versions of all resources of these types that may be disclosed; of a type without a permission, none.

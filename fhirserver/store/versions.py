@@ -108,10 +108,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """A page: its rows in order, and the place after which more may come."""
+    """A page: its rows in order, and the place after which more may come.
+
+    `of` is the present state of the one resource whose versions they are, without its bytes.
+    """
 
     rows: list[Row]
     next: Place | None
+    of: Row | None = None
 
 
 @dataclass(slots=True)
@@ -135,7 +139,9 @@ class VersionReader:
     def of_resource(self, current: Document, span: Span) -> Versions:
         """Versions of one resource, whose current one has been permitted already."""
         reference = current["_id"]
-        wanted: Filter = {"$and": [{"_id": reference}, span.window(), *span.beyond(span.after, "_id")]}
+        # What was permitted is this version: one that was written since would be given undecided.
+        decided = {"_id": reference, "v": current["v"]}
+        wanted: Filter = {"$and": [decided, span.window(), *span.beyond(span.after, "_id")]}
         found = self._database.resources if not reference.startswith("AuditEvent/") else self._database.audit
         currents = found.find(wanted, _CURRENT).to_list()
         present = {reference: _labels(current)}

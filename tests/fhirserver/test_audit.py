@@ -380,13 +380,21 @@ def test_a_search_that_finds_nothing_is_still_told_to_the_patient_it_names() -> 
         ("ImagingStudy", "subject:Patient=p"),
         ("ImagingStudy", "patient=https://example.org/fhir/Patient/p"),
         ("Patient", "_id=p"),
+        ("ImagingStudy", "_filter=status eq available and patient eq p"),
+        ("ImagingStudy", '_filter=(subject eq "Patient/p")'),
+        ("ImagingStudy", "_filter=patient._id eq p"),
+        ("Patient", "_filter=_id eq p"),
     ]
     for type_, query in queries:
         (event,) = audit.search_events(access(), type_, query, [])
         assert of_role(event, "1")[0]["what"]["reference"] == "Patient/p", query
 
 
-@pytest.mark.parametrize("query", ["", "status=available", "subject=Group/p", "patient=%22x", "patient:missing=true"])
+@pytest.mark.parametrize(
+    "query",
+    ["", "status=available", "subject=Group/p", "patient=%22x", "patient:missing=true", "_filter=_id eq p",
+     "_filter=patient pr true", "_filter=patient.name eq p"],
+)  # fmt: skip
 def test_a_search_that_names_nobody_concerns_nobody(query: str) -> None:
     (event,) = audit.search_events(access(), "ImagingStudy", query, [])
 

@@ -81,6 +81,13 @@ def test_a_history_is_audited_once(his, changed, audit_of):
     assert len([event for event in audit_of() if "history-1" in str(event)]) == 1
 
 
+def test_a_history_without_a_version_is_audited_for_it_says_that_the_resource_is_there(his, changed, audit_of):
+    response = his.get(f"{changed}/_history?_since=2999-01-01", X_Request_Id="history-2")
+    assert (response.status_code, "entry" in response.json) == (200, False)
+    [event] = [event for event in audit_of() if "history-2" in str(event)]
+    assert changed in [entity.get("what", {}).get("reference") for entity in event["entity"]]
+
+
 # Of a type, and of all
 
 

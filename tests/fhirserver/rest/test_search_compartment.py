@@ -6,6 +6,7 @@ import pytest
 
 from fhirserver.search.compartment import members
 from tests.fhirserver.rest.conftest import issues_of
+from tests.fhirserver.rest.operations.test_everything import MASKED
 from tests.fhirserver.rest.test_search_type import follow, link, matches
 
 
@@ -92,6 +93,30 @@ def test_a_refused_compartment_is_audited_and_a_found_one_names_its_patient(stra
     doctor.get(f"{record}/ImagingStudy?status=registered")
     told = audit_of()[-1]
     assert record in [entity.get("what", {}).get("reference") for entity in told["entity"]]
+
+
+def test_the_patient_is_told_whose_encounter_was_asked_and_held_nothing(his, record, audit_of):
+    (observation,) = matches(his.get(f"{record}/Observation"))
+    before = len(audit_of())
+    assert matches(his.get(f"{observation['encounter']['reference']}/Observation?status=registered")) == []
+    (told,) = audit_of()[before:]
+    assert record in [entity.get("what", {}).get("reference") for entity in told["entity"]]
+
+
+def test_a_hidden_encounter_hides_from_the_patient_what_was_found_by_it(caller, his, record):
+    patient = {"reference": record}
+    hidden = his.make(
+        {"resourceType": "Encounter", "status": "planned", "class": {"code": "AMB"}, "subject": patient,
+         "meta": {"security": [{**MASKED, "code": "INVISIBLE_PATIENT"}]}}
+    )  # fmt: skip
+    encounter = f"Encounter/{hidden['id']}"
+    his.make(
+        {"resourceType": "Observation", "status": "final", "code": {"text": "a"}, "subject": patient,
+         "encounter": {"reference": encounter}}
+    )  # fmt: skip
+    assert len(matches(his.get(f"{encounter}/Observation"))) == 1
+    assert his.get(f"{encounter}/$everything").json["entry"]
+    assert encounter not in caller(record, organization=None).get("AuditEvent?_count=100").text
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,15 @@ def test_the_patient_is_told_how_much_was_disclosed(doctor, declared, observatio
     assert declared in json.dumps(event)
 
 
+def test_the_patient_is_told_when_there_was_nothing_of_the_types_asked(his, declared, audit_of):
+    encounter = reference(his.make(about(declared, "Encounter")))
+    for record in (declared, encounter):
+        request = f"nothing-{record.partition('/')[0]}"
+        assert found(his.get(f"{record}/$everything?_type=Media", X_Request_Id=request)) == []
+        [event] = [event for event in audit_of() if request in json.dumps(event)]
+        assert declared in [entity.get("what", {}).get("reference") for entity in event["entity"]]
+
+
 def test_it_is_asked_within_a_batch(his, declared, observations):
     entry = {"request": {"method": "GET", "url": f"{declared}/$everything?_type=Observation"}}
     response = his.post("", {"resourceType": "Bundle", "type": "batch", "entry": [entry]})

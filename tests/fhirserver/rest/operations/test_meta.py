@@ -138,3 +138,12 @@ def test_the_labels_in_use_are_those_of_what_the_caller_may_see(his, doctor, str
     assert {"code": "secret"} not in meta_of(his.get("$meta"))["tag"]
     assert "http://example.org/p" in tags["profile"]
     assert hidden["id"]
+
+
+def test_a_token_that_covers_nothing_is_refused_the_labels_of_the_system_and_it_is_noted(caller, his, audit_of):
+    payer = caller("Client/payer", organization="Organization/e1", category="payer")
+    for path in ("$meta", "Observation/$meta"):
+        before = len(audit_of())
+        assert payer.get(path).status_code == 403
+        [event] = audit_of()[before:]
+        assert event["outcome"] != "0"
