@@ -38,6 +38,8 @@ def _perform(context: Context, target: Target, given: Given) -> Made:
         raise BadRequest("Say what to remove: expungeDeletedResources, expungePreviousVersions.", code="required")
     if purge.limit > _MOST:
         raise BadRequest(f"At most {_MOST} versions at once.", expression="limit")
+    if purge.deleted and target.type == "Patient":
+        raise NotSupported("A deleted Patient stays, so that nobody else can become that person.")
     address, asked = target.address("expunge"), urlencode(given.pairs)
 
     def record(unit: Unit, rows: list[Row]) -> None:

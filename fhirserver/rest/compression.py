@@ -22,6 +22,7 @@ _LEVEL = 3  # a quarter larger than level 9, in a third of its time
 _IDENTITY = frozenset({"", "identity"})
 _GZIP = frozenset({"gzip", "x-gzip"})  # RFC 9110, 8.4.1.3
 _PIECE = 65_536
+_MOST_MEMBERS = 10_000  # a body may be a row of them (RFC 1952, 2.2), each of which costs, however little it holds
 
 
 def compress(response: Response) -> Response:
@@ -57,21 +58,28 @@ def decompressed(body: bytes, limit: int) -> bytes:
 
     Raises ContentTooLarge over the limit, BadRequest where it is no gzip or ends early.
     """
+    if not body:
+        return body
     parts: list[bytes] = []
-    left = limit
-    while body:
-        inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    left, at = limit, 0
+    for _ in range(_MOST_MEMBERS):
+        inflater, held = zlib.decompressobj(16 + zlib.MAX_WBITS), b""
         while not inflater.eof:
+            if not held:  # by pieces, since zlib copies what it leaves over
+                held = body[at : at + _PIECE]
+                at += len(held)
             try:
-                part = inflater.decompress(body, min(_PIECE, left + 1))
+                part = inflater.decompress(held, min(_PIECE, left + 1))
             except zlib.error as error:
                 raise BadRequest("The body is not what its Content-Encoding says: gzip.") from error
-            body = inflater.unconsumed_tail
+            held = inflater.unconsumed_tail
             if len(part) > left:
                 raise ContentTooLarge(f"The body, unpacked, is over the limit of {limit} bytes.")
-            if not part and not body and not inflater.eof:
+            if not part and not held and at == len(body) and not inflater.eof:
                 raise BadRequest("The compressed body ended early.")
             left -= len(part)
             parts.append(part)
-        body = inflater.unused_data
-    return b"".join(parts)
+        at -= len(inflater.unused_data)
+        if at == len(body):
+            return b"".join(parts)
+    raise ContentTooLarge(f"The body has more than {_MOST_MEMBERS} members of gzip.")

@@ -23,8 +23,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bson.errors import InvalidDocument
-from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from fhirserver.errors import Unavailable
 from fhirserver.store.audit_checkpoint import Checkpoint, Head, heads, move_all
@@ -73,7 +72,7 @@ class _Request:
 
     rows: Sequence[Document]
     is_durable: bool
-    error: Exception | None = None
+    error: BaseException | None = None
     is_done: bool = False
 
 
@@ -203,13 +202,16 @@ class AuditLog:
             )
             self._send("insert", "documents", [{**stored(row), **link} for row, link in links.new])
             self._sequence, self._head = links.sequence, links.head
-        except (PyMongoError, InvalidDocument, OSError) as error:
+        except BaseException as error:
             # What has been written is unknown; the chain goes on in a new log, and the tail of this one is verified
-            # as far as it goes.
+            # as far as it goes. Whatever went wrong, nobody whose events were taken may go on without them.
             self._id = ""
             for request in requests:
                 request.error = error
+                request.is_done = True
             self._keep_for_later(requests)
+            if not isinstance(error, Exception):
+                raise
         else:
             if self._checkpoint is not None:
                 self._checkpoint.keep(Head(self._sequence, self._head))

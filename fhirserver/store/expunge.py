@@ -62,7 +62,8 @@ def condemn(database: Database, session: ClientSession, purge: Purge) -> Condemn
     found = Condemned()
     types = [type_ for type_ in purge.types if type_ not in KEPT]
     if purge.deleted:
-        _deleted(database, session, purge, types, found)
+        # The id of a deleted Patient is never free: what is left of the record still names the person.
+        _deleted(database, session, purge, [type_ for type_ in types if type_ != "Patient"], found)
     left = purge.limit - len(found.rows)
     if purge.previous and left > 0:
         wanted: Document = {"$or": [_of_type(type_, purge.id) for type_ in types]}

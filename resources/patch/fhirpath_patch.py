@@ -6,7 +6,8 @@ https://hl7.org/fhir/R4/fhirpatch.html
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -89,7 +90,9 @@ class FhirpathPatch:
     def apply(self, resource: dict[str, Any], most_bytes: int) -> Any:  # noqa: ARG002 - it copies nothing
         """The resource with the operations done, in their order. Raises InapplicablePatchError, CostlyPatchError."""
         budget = Budget()
-        for index, operation in enumerate(self._operations):
+        for index, one in enumerate(self._operations):
+            # A later operation may change what this one puts in; a transaction that begins anew must not meet that.
+            operation = replace(one, value=deepcopy(one.value))
             _located(index, lambda operation=operation: _DONE_BY[operation.type](resource, operation, budget))
         return resource
 

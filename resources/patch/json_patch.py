@@ -94,7 +94,10 @@ def _copied(operation: jsonpatch.JsonPatch, resource: Any) -> int:
     (one,) = operation.patch
     if one["op"] != "copy":
         return 0
-    return len(encode(JsonPointer(one["from"]).resolve(resource, None)))
+    try:
+        return len(encode(JsonPointer(one["from"]).resolve(resource, None)))
+    except TypeError as error:  # `-` names what is not there yet, RFC 6901 section 4
+        raise JsonPointerException("There is nothing at the end of a list") from error
 
 
 def _reason(error: Exception) -> str:

@@ -101,3 +101,9 @@ def test_unpacking_stops_at_the_limit():
         decompressed(gzip.compress(b"abc") + gzip.compress(b"def"), 5)
     with pytest.raises(BadRequest):
         decompressed(gzip.compress(b"abc")[:-1], 5)
+
+
+def test_a_body_of_a_few_members_is_whole_and_one_of_very_many_is_refused():
+    assert decompressed(gzip.compress(b"one ") + gzip.compress(b"") + gzip.compress(b"two"), 100) == b"one two"
+    with pytest.raises(ContentTooLarge):
+        decompressed(gzip.compress(b"") * 10_001, 100)

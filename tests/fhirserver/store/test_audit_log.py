@@ -232,3 +232,29 @@ def test_the_events_of_a_patient_are_found_through_the_value_index(
     assert len(region.store("Patient/p").search(either).rows) == 1
     plan = region.database.audit.find({"t": "AuditEvent", **audit_prefilter(query.expression)}).explain()
     assert plan["executionStats"]["totalDocsExamined"] == 1
+
+
+def test_whatever_makes_a_commit_fail_refuses_all_who_share_it(
+    database: Database, trail: tuple[AuditLog, Path]
+) -> None:
+    log, checkpoint = trail
+    log.append([event(1)])
+    refused: list[int] = []
+
+    def append(number: int, version: int) -> None:
+        try:
+            log.append([{**event(number), "v": version}])
+        except Unavailable:
+            refused.append(number)
+
+    threads = [threading.Thread(target=append, args=(2, 1)), threading.Thread(target=append, args=(3, 1 << 70))]
+    with log._commit:  # so that both are taken by one commit
+        for thread in threads:
+            thread.start()
+        with log._wanted:
+            assert log._wanted.wait_for(lambda: len(log._waiting) == 2, timeout=30)
+    for thread in threads:
+        thread.join()
+    assert sorted(refused) == [2, 3]
+    log.append([event(4)])
+    assert verify(database, checkpoint).events == 2

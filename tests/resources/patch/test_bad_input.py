@@ -142,3 +142,28 @@ def test_any_text_as_a_path(text: str) -> None:
 def test_what_is_no_json_is_refused(reader: Any, body: bytes) -> None:
     with pytest.raises(PatchError):
         reader(body)
+
+
+def test_a_patch_that_is_done_again_from_the_start_does_the_same() -> None:
+    def operation(**parts: Any) -> dict[str, Any]:
+        part = [{"name": name, **value} for name, value in parts.items()]
+        return {"name": "operation", "part": part}
+
+    name = {"valueHumanName": {"family": "N", "given": ["G"]}}
+    add = {"valueCode": "add"}
+    sent = {
+        "resourceType": "Parameters",
+        "parameter": [
+            operation(type=add, path={"valueString": "Patient"}, name={"valueString": "name"}, value=name),
+            operation(
+                type=add,
+                path={"valueString": "Patient.name[1]"},
+                name={"valueString": "given"},
+                value={"valueString": "H"},
+            ),
+        ],
+    }
+    patch = FhirpathPatch.read(json.dumps(sent).encode())
+    first = patched(PATIENT, patch, most_bytes=MOST)
+    assert json.loads(first)["name"][1]["given"] == ["G", "H"]
+    assert patched(PATIENT, patch, most_bytes=MOST) == first

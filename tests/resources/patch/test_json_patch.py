@@ -154,3 +154,9 @@ def test_members_that_no_patch_names_keep_their_text(target: dict[str, Any], num
         assert {name: bytes(text) for name, text in after.items()} == {
             name: bytes(text) for name, text in members_of(body).items()
         }
+
+
+def test_what_would_come_after_the_end_of_a_list_is_not_there_to_be_copied() -> None:
+    patch = JsonPatch.read(b'[{"op":"copy","from":"/name/-","path":"/language"}]')
+    with pytest.raises(InapplicablePatchError):
+        patched(b'{"resourceType":"Patient","name":[{"family":"N"}]}', patch, most_bytes=1000)

@@ -158,3 +158,13 @@ def test_the_patient_is_told_and_the_chain_stays_whole(operator, database, decla
     events = [event for event in audit_of() if "expunge-1" in json.dumps(event)]
     assert [declared in json.dumps(event) for event in events] == [True]
     assert audit_log.verify(database).is_intact
+
+
+def test_a_deleted_patient_stays_so_that_nobody_becomes_that_person(operator, his, database):
+    made = reference(his.make({"resourceType": "Patient", "active": True}))
+    his.delete(made)
+    response = operator.post(f"Patient/$expunge?{DELETED}", b"")
+    assert (response.status_code, response.json["issue"][0]["code"]) == (400, "not-supported")
+    assert operator.post(f"{made}/$expunge?{DELETED}", b"").status_code == 400
+    operator.post(f"$expunge?{DELETED}", b"")
+    assert rows_of(database, made) == 2
