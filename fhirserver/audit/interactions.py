@@ -96,8 +96,9 @@ def search_events(
     """A search at `path`, below the FHIR base, was answered with `matches` and what they include.
 
     What was asked is told, not what was found; the patients are those of the rows and those the query names, and each
-    is told how many resources of their own the answer held. Where there are several, each is told the names of the
-    parameters only, for the values may be those of others; an event about nobody then has the whole query.
+    is told how many resources of their own the answer held. Where there are several, or could be by an include, each is
+    told the names of the parameters only, for the values may be those of others; an event about nobody then has the
+    whole query.
 
     Resources with labels that say who may see them are counted in events of their own, which carry those labels: to
     whom they are hidden, the search is told as if it had not found them. `labels` are those of the resources by which a
@@ -179,7 +180,9 @@ def _query_events(
     names = sorted({name for name, _ in parse_qsl(query_string, keep_blank_values=True)})
     cleaned = f"{path}?{'&'.join(names)}"
     whole = parts.query(f"{path}?{query_string}", cleaned)
-    is_shared = len({patient for patient, _ in concerned}) > 1
+    # Whom an include leads to may hang on a row that is hidden from the patient who is told: it decides nothing here.
+    is_including = any(name.startswith(("_include", "_revinclude")) for name in names)
+    is_shared = bool(counts) and (is_including or len({patient for patient, _ in concerned}) > 1)
     asked = parts.query(cleaned, cleaned) if is_shared else whole
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
     extra = (frozen(codes.AUDIT_LOG_USED),) if path.rpartition("/")[2] == "AuditEvent" else ()
