@@ -103,6 +103,14 @@ def admit(
     return _forbidden(codes, request.now) if codes else None
 
 
+def admit_operator(actor: Actor, request: Request, resource_type: str, *, policy: Policy = DEFAULT) -> Decision | None:
+    """As `admit`, for what the region's operator alone does, whatever the scopes of others say."""
+    refusal = admit(actor, request, resource_type, policy=policy)
+    if refusal is None and actor.kind != "operator":
+        return _forbidden(("matrix-refusal",), request.now)
+    return refusal
+
+
 def _forbidden(codes: Sequence[str], instant: datetime) -> Decision:
     reasons = tuple(Reason(code, "admission", SENTENCES[code]["en"]) for code in codes)
     return Decision("deny", codes[0], instant, "forbidden", reasons)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from consent import engine
 from consent.condition import Everything, describe
-from consent.decision import SENTENCES, Decision, Reason, sentences
+from consent.decision import Decision, sentences
 from consent.engine import Permission
 from consent.facts import VISIBILITY_SYSTEMS
 from consent.policy import DEFAULT, Policy
@@ -84,7 +84,9 @@ class Access:
 
     def admit(self, interaction: Interaction, type_: str) -> None:
         """Raise Forbidden where the token alone refuses: a banned purpose, organisation or activity, or no scope."""
-        refusal = engine.admit(self.actor, self.request(interaction), type_, policy=self.policy)
+        self._obey(engine.admit(self.actor, self.request(interaction), type_, policy=self.policy), interaction, type_)
+
+    def _obey(self, refusal: Decision | None, interaction: Interaction, type_: str) -> None:
         if refusal is not None:
             self.note(interaction, type_, None, (), refusal)
             raise Forbidden("The access token does not cover this request.")
@@ -100,18 +102,13 @@ class Access:
             refusal = engine.admit(self.actor, self.request(interaction), type_, policy=self.policy)
             if refusal is None:
                 return
-        if refusal is not None:
-            self.note(interaction, "Resource", None, (), refusal)
+        self._obey(refusal, interaction, "Resource")
         raise Forbidden("The access token does not cover this request.")
 
     def admit_operator(self, interaction: Interaction, type_: str) -> None:
         """Raise Forbidden unless the token is an operator's and covers this of the type, `*` for every type."""
-        self.admit(interaction, type_)
-        if self.actor.kind != "operator":
-            code = "matrix-refusal"
-            reason = Reason(code, "admission", SENTENCES[code]["en"])
-            self.note(interaction, type_, None, (), Decision("deny", code, self.now, "forbidden", (reason,)))
-            raise Forbidden("The access token does not cover this request.")
+        refusal = engine.admit_operator(self.actor, self.request(interaction), type_, policy=self.policy)
+        self._obey(refusal, interaction, type_)
 
     def permission(self, interaction: Interaction, type_: str) -> Permission:
         """What of this type the actor may see now: a Condition over facts, and the audience it implies."""

@@ -232,9 +232,12 @@ class Declaration:
 def local_reference(reference: object) -> str | None:
     """``Type/id`` of a Reference that is relative to this server, without its version; otherwise None."""
     address = reference.get("reference") if isinstance(reference, dict) else None
-    if not isinstance(address, str):
-        return None
-    segments = address.split("/")
+    return local_address(address) if isinstance(address, str) else None
+
+
+def local_address(address: str, base: str = "") -> str | None:
+    """``Type/id`` of an address that is relative to this server or lies below its ``base``; otherwise None."""
+    segments = (address.removeprefix(f"{base}/") if base else address).split("/")
     is_versioned = len(segments) == 4 and segments[2] == "_history"
     if (len(segments) == 2 or is_versioned) and segments[0] in structures() and segments[1]:
         return f"{segments[0]}/{segments[1]}"

@@ -28,7 +28,7 @@ from fhirserver.search.links import followed
 from fhirserver.search.parse import parse, parse_together
 from fhirserver.search.query import Handling, Pair, Query
 from fhirserver.search.result_parameters import RESULT_PARAMETERS
-from fhirserver.store.resource_store import ResourceStore
+from fhirserver.store.resource_store import ResourceStore, require_searched
 from fhirserver.store.rows import Row
 from fhirserver.store.search_parameters import Catalogue
 from fhirserver.store.unit import Unit
@@ -164,8 +164,7 @@ class Context:
                 raise NotSupported(f"A condition takes no {name}.", expression=name)
         if all(name.partition(":")[0] == "_lastUpdated" for name, _ in pairs):
             raise BadRequest("The condition needs a search parameter.")
-        if type_ == "Binary":
-            raise NotSupported("A Binary is found by the resource that refers to it, not by a search.")
+        require_searched(type_)
         return self.query(type_, pairs)
 
     def meets(self, body: bytes, type_: str, criteria: Expression) -> bool:

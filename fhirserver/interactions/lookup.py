@@ -18,7 +18,7 @@ from fhirserver.store.resource_store import ResourceStore
 from fhirserver.store.rows import Row
 from fhirserver.store.snapshots import Snapshot
 from resources import SUPPORTED
-from resources.declaration import local_reference
+from resources.declaration import local_address
 from resources.exact import parse
 
 _MOST_VERSIONS = 100
@@ -84,11 +84,9 @@ class StoredDefinitions:
         wanted = any_of(Equals(f"_id{SEPARATOR}|{reference.partition('/')[2]}") for reference in references)
         extract = SUPPORTED[type_].parameters[parameter].extract
         rows = self._find(type_, wanted, limit=len(references))
-        found = (local_reference(self._relative(value)) for row in rows for value, _ in extract(_resource(row)))
+        values = (value for row in rows for value, _ in extract(_resource(row)))
+        found = (local_address(str(value.get("reference", "")), self._base) for value in values)
         return [reference for reference in found if reference is not None]
-
-    def _relative(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {**value, "reference": str(value.get("reference", "")).removeprefix(f"{self._base}/")}
 
 
 def _resource(row: Row) -> Mapping[str, Any]:

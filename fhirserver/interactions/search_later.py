@@ -27,6 +27,7 @@ from fhirserver.errors import FhirError, NotFound, Unavailable
 from fhirserver.interactions.context import PAGE, Context, Pairs
 from fhirserver.interactions.search_type import Searchset, note_disclosure
 from fhirserver.search.query import Handling
+from fhirserver.store.documents import DatabaseError
 from fhirserver.store.jobs import Found, Job, Jobs
 
 MOST_UNFINISHED = 10
@@ -37,6 +38,8 @@ _THREADS = 2
 _BEAT = 5.0  # seconds between two signs of life
 _DEAD = timedelta(seconds=30)  # without a sign of life
 _IDLE = 10.0  # seconds after which a thread without work ends
+
+_UNFINISHED = (Unavailable.status, Unavailable.code, "The search could not be finished.")
 
 _log = structlog.get_logger()
 
@@ -85,9 +88,9 @@ class Background:
             if _now() - job.beat > _DEAD and self._jobs.take_over(job, _now()):
                 self._do(other, job)
             return job
-        if job.error is not None:
-            raise _error_of(job.error)
-        return _fetched(context, job)
+        if job.state == "failed" or job.found is None:
+            raise _error_of(job.error or _UNFINISHED)
+        return _fetched(context, job, job.found)
 
     def cancel(self, context: Context, id_: str) -> None:
         """Forget a search and what it found. Raises NotFound for what is not this caller's."""
@@ -136,15 +139,15 @@ class Background:
 
     def _fail(self, id_: str) -> None:
         try:
-            self._jobs.fail(id_, Unavailable.status, Unavailable.code, "The search could not be finished.")
-        except Exception as error:  # noqa: BLE001 - without a database the job dies, and is taken over
+            self._jobs.fail(id_, *_UNFINISHED)
+        except DatabaseError as error:  # the job dies, and is taken over
             _log.error("search-later", error=type(error).__name__)
 
     def _show_life(self, id_: str, is_done: threading.Event) -> None:
         while not is_done.wait(_BEAT):
             try:
                 self._jobs.beat(id_, _now())
-            except Exception as error:  # noqa: BLE001 - the next one may succeed
+            except DatabaseError as error:  # the next one may succeed
                 _log.error("search-later", error=type(error).__name__)
 
 
@@ -160,9 +163,7 @@ def _search(context: Context, job: Job) -> Found:
     return Found([row.reference for row in page.rows], following, following is None)
 
 
-def _fetched(context: Context, job: Job) -> Searchset:
-    found = job.found
-    assert found is not None  # noqa: S101 - a job that is done has found something, if only nothing
+def _fetched(context: Context, job: Job, found: Found) -> Searchset:
     context.access.admit("search", job.type)
     query = context.query(job.type, job.pairs, cast("Handling", job.handling))
     page = context.store.search_again(query, found.rows)

@@ -28,6 +28,7 @@ from fhirserver.rest.subset import subset
 from fhirserver.search.query import Query
 from fhirserver.store.includes import MOST_ROUNDS
 from fhirserver.store.rows import Row
+from fhirserver.store.search_values import fhir_instant
 
 _encode = msgspec.json.encode
 
@@ -86,7 +87,7 @@ def _bundle(
 ) -> bytes:
     parts = [b'{"resourceType":"Bundle","id":"', uuid.uuid4().hex.encode(), b'"']
     if last_updated is not None:
-        parts += [b',"meta":{"lastUpdated":"', _instant(last_updated).encode(), b'"}']
+        parts += [b',"meta":{"lastUpdated":"', fhir_instant(last_updated).encode(), b'"}']
     parts += [b',"type":"', type_.encode(), b'"']
     if total is not None:
         parts += [b',"total":', str(total).encode()]
@@ -199,7 +200,7 @@ def _response(status: int, row: Row | None, base: str | None = None) -> dict[str
         if base is not None and not row.deleted:
             response["location"] = f"{base}/{row.reference}/_history/{row.version}"
         response["etag"] = etag(row.version)
-        response["lastModified"] = _instant(row.last_updated)
+        response["lastModified"] = fhir_instant(row.last_updated)
     return response
 
 
@@ -211,7 +212,3 @@ def success(status: int, deleted: int | None = None) -> Issue:
 
 def _status(status: int) -> str:
     return f"{status} {HTTPStatus(status).phrase}"
-
-
-def _instant(instant: datetime) -> str:
-    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,7 +8,6 @@ https://hl7.org/fhir/R4/capabilitystatement.html, https://hl7.org/fhir/R4/http.h
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -21,6 +20,7 @@ from fhirserver.config import Config
 from fhirserver.operations import OFFERED
 from fhirserver.operations.operation import Operation, Target
 from fhirserver.rest.negotiation import FORMATS, PATCH_FORMATS
+from fhirserver.rest.tagged import tag_of
 from fhirserver.search import text
 from fhirserver.search.compartment import COMPARTMENTS
 from fhirserver.search.query import APART
@@ -97,7 +97,7 @@ class Statement:
                     delete_max=config.delete_max,
                 )
                 body = msgspec.json.encode(made)
-                found = catalogue.identity, body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
+                found = catalogue.identity, body, tag_of(body)
                 if len(self._made) >= _MOST_BASES:
                     self._made.clear()
                 self._made[fhir_base] = found

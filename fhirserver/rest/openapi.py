@@ -11,7 +11,6 @@ https://spec.openapis.org/oas/v3.0.3
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from html import escape
@@ -28,6 +27,7 @@ from fhirserver.operations.operation import Target
 from fhirserver.rest.capability_statement import Routed, includes, search_parameters
 from fhirserver.rest.negotiation import FORMATS, PATCH_FORMATS
 from fhirserver.rest.routes import FHIR, ROUTED, operation_routes
+from fhirserver.rest.tagged import is_known, tag_of
 from fhirserver.search.result_parameters import REPEATABLE, RESULT_PARAMETERS
 from resources import SUPPORTED, Declaration
 
@@ -102,7 +102,7 @@ def install(app: Flask, *blueprints: Blueprint) -> None:
     @lru_cache(maxsize=16)
     def described(type_: str | None) -> tuple[bytes, str]:
         body = msgspec.json.encode(description(collected, ROUTED, type_))
-        return body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
+        return body, tag_of(body)
 
     def openapi() -> Response:
         """The description for tools; `type` names one resource type."""
@@ -111,7 +111,7 @@ def install(app: Flask, *blueprints: Blueprint) -> None:
             raise NotFound(f"{type_} is not a resource type of this server.", code="not-supported")
         body, tag = described(type_)
         headers = {"ETag": tag, "Cache-Control": "public, max-age=60", "Vary": "Accept-Encoding"}
-        if request.if_none_match.contains_weak(tag.removeprefix('W/"').removesuffix('"')):
+        if is_known(request, tag):
             return Response(status=304, headers=headers)
         return Response(body, headers=headers, content_type="application/json")
 

@@ -47,6 +47,7 @@ from fhirserver.rest.exchange import Exchange
 from fhirserver.rest.formats import as_json
 from fhirserver.rest.negotiation import check_form_content, fhir_format, patch_form, resource_format
 from fhirserver.rest.service import Service
+from fhirserver.rest.tagged import is_known
 from fhirserver.search.compartment import EVERY_TYPE
 from fhirserver.store.jobs import Job, Jobs
 from resources import SUPPORTED
@@ -130,7 +131,7 @@ class Routes:
         headers = {"ETag": tag, "Cache-Control": "public, max-age=60", "Vary": "Accept, Accept-Encoding"}
         if request.method == "OPTIONS":
             headers["Allow"] = allowed_methods()
-        if request.if_none_match.contains_weak(tag.removeprefix('W/"').removesuffix('"')):
+        if is_known(request, tag):
             return Response(status=304, headers=headers)
         return exchange.answer(body, 200, headers)
 

@@ -174,6 +174,12 @@ def both(first: Filter, second: Filter) -> Filter:
     return {**{key: value for key, value in first.items() if key != "$and"}, "$and": clauses}
 
 
+def compile_search(expression: e.Expression, *, is_trail: bool = False) -> Filter:
+    """The filter of a search; one of the audit trail also goes by the values that its index holds."""
+    wanted = compile_expression(expression)
+    return both(audit_prefilter(expression), wanted) if is_trail else wanted
+
+
 def _interval(interval: e.Interval) -> Filter:
     wanted: Filter = {"n": interval.name}
     for comparison in interval.comparisons:
@@ -192,7 +198,7 @@ _SELECTIVE = frozenset(
 _MOST_SELECTIVE = 500
 
 
-def hint_for(expression: e.Expression, order: Sequence[tuple[str, int]]) -> str | None:
+def hint_for(expression: e.Expression, order: Sequence[tuple[str, int]], *, is_trail: bool = False) -> str | None:
     """The index that answers a search, where we know better than a trial of plans would: None leaves it to the planner.
 
     Somebody who names a patient or an identifier gets few rows; somebody who names nothing gets the newest of all they
@@ -201,7 +207,9 @@ def hint_for(expression: e.Expression, order: Sequence[tuple[str, int]]) -> str 
     if any(_is_selective(part) for part in (expression.parts if isinstance(expression, e.All) else (expression,))):
         return BY_VALUE
     if isinstance(expression, e.Always):
-        return {"lu": BY_UPDATE, "so.started.z": BY_START, "so.date.z": BY_DATE}.get(order[0][0])
+        found = {"lu": BY_UPDATE, "so.started.z": BY_START, "so.date.z": BY_DATE}.get(order[0][0])
+        # The trail has no index by update: an event is never updated.
+        return None if is_trail and found == BY_UPDATE else found
     return None
 
 

@@ -120,7 +120,7 @@ class Database:
                 filter=wanted,
                 projection=fields,
                 limit=limit,
-                batchSize=limit,
+                batchSize=limit + 1,  # of exactly as many the database would not know that they are all
                 session=session,
                 **options,
             )["cursor"]

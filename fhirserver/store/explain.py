@@ -19,9 +19,8 @@ from fhirserver.errors import TooCostly
 from fhirserver.search import expression as e
 from fhirserver.search.links import replaced
 from fhirserver.search.stored import SEPARATOR
-from fhirserver.store.compile import Filter, audit_prefilter, both, compile_expression, hint_for
+from fhirserver.store.compile import Filter, both, compile_search, hint_for
 from fhirserver.store.database import Database, Document
-from fhirserver.store.indexes import BY_UPDATE
 from resources import SUPPORTED
 
 _SOMEBODY = "(the caller)"
@@ -76,12 +75,8 @@ def _step(
     limit: int | None,
 ) -> Explained:
     is_trail = tuple(types) == ("AuditEvent",)
-    asked = compile_expression(expression)
-    if is_trail:
-        asked = both(audit_prefilter(expression), asked)
-    hint = hint_for(expression, order)
-    if is_trail and hint == BY_UPDATE:
-        hint = None
+    asked = compile_search(expression, is_trail=is_trail)
+    hint = hint_for(expression, order, is_trail=is_trail)
     is_kept = all(SUPPORTED[type_].kind == "directory" for type_ in types)
     wanted: Filter = {"t": types[0] if len(types) == 1 else {"$in": sorted(types)}}
     if not is_kept:

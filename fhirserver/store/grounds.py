@@ -15,7 +15,7 @@ from fhirserver.store.database import Document
 from fhirserver.store.guard import Guard
 from fhirserver.store.patient_access import PatientState
 from resources import SUPPORTED
-from resources.declaration import local_reference
+from resources.declaration import local_address, local_reference
 
 # What opens or closes a patient's record to others: it cannot be written before the patient is known.
 _GRANTING = frozenset({"CareTeam", "Consent", "RelatedPerson"})
@@ -103,6 +103,6 @@ class Grounds:
         for named in SUPPORTED[type_].references(resource):
             if named.partition("/")[0] not in _CLAIMABLE:
                 continue
-            current = self._current(local_reference({"reference": named}) or named)
+            current = self._current(local_address(named) or named)
             if current is None or current.get("del"):
                 raise Unprocessable(f"{named} is not known.", expression=type_)

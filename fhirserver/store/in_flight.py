@@ -23,15 +23,6 @@ from pymongo.errors import PyMongoError
 
 from fhirserver.errors import Unavailable
 
-_PERIOD = 1.0
-"""Seconds between two promises of a process that writes."""
-
-_IDLE = 10.0
-"""Seconds after which a process that writes nothing takes its promise back."""
-
-_FRESH = 45.0
-"""Seconds for which a promise holds without being renewed: nothing is committed under an older one."""
-
 _FORGOTTEN = 180_000
 """Milliseconds after which a promise was that of a process that has died.
 
@@ -44,12 +35,15 @@ class InFlight:
     """The writes of one process, and what all processes promise. Safe to use from all its threads.
 
     `margin` is by how much the clocks of servers over one database may differ, and a second in which a request may
-    reach its transaction.
+    reach its transaction. In seconds: `period` lies between two promises of a process that writes; after `idle` one
+    that writes nothing takes its promise back; for `fresh` a promise holds without being renewed, and nothing is
+    committed under an older one.
     """
 
     def __init__(self, writers: Collection[dict[str, object]]) -> None:
         """Nothing is read or written yet."""
         self.margin = timedelta(seconds=5)
+        self.period, self.idle, self.fresh = 1.0, 10.0, 45.0
         self._writers = writers
         self._guard = threading.Lock()
         self._publishing = threading.Lock()
@@ -99,7 +93,7 @@ class InFlight:
 
     def _is_fresh(self) -> bool:
         with self._guard:
-            return bool(self._name) and monotonic() - self._promised_at < _FRESH
+            return bool(self._name) and monotonic() - self._promised_at < self.fresh
 
     def _promise_anew(self) -> None:
         """Make the promise before going on, for all who wait for it."""
@@ -127,9 +121,9 @@ class InFlight:
             self._promised_at = begun
 
     def _renew(self) -> None:
-        while not self._wake.wait(_PERIOD):
+        while not self._wake.wait(self.period):
             with self._publishing:
-                if self._leave(_IDLE):
+                if self._leave(self.idle):
                     return
                 with suppress(PyMongoError):  # tried again; whoever writes meanwhile asks whether it is fresh
                     self._publish()

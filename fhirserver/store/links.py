@@ -21,7 +21,7 @@ from fhirserver.errors import TooCostly
 from fhirserver.search import expression as e
 from fhirserver.search.links import replaced
 from fhirserver.search.stored import SEPARATOR
-from fhirserver.store.compile import Filter, audit_prefilter, both, compile_expression, hint_for
+from fhirserver.store.compile import Filter, both, compile_expression, compile_search, hint_for
 from fhirserver.store.database import Database, Document
 from fhirserver.store.snapshots import Snapshot, select_at
 
@@ -73,9 +73,7 @@ class Links:
         found: list[Document] = []
         for name_of_collection, visible in self.visible(types).items():
             collection = self.database.database[name_of_collection]
-            wanted = compile_expression(part)
-            if collection.name == self.database.audit.name:
-                wanted = both(audit_prefilter(part), wanted)
+            wanted = compile_search(part, is_trail=collection.name == self.database.audit.name)
             asked = both(both({"t": {"$in": sorted(types)}, "$and": [visible]}, wanted), also or {})
             found += self._select(collection, asked, visible, fields, hint_for(part, [("_id", 1)]))
             if len(found) > self.limit:

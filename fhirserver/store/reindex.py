@@ -78,7 +78,7 @@ class Reindex:
 
     def __init__(self, database: Database, config: Config) -> None:
         """Nothing is read or written yet."""
-        self.pause = 0.5
+        self.pause, self.rows = 0.5, _ROWS
         self._database = database
         self._config = config
         self._parameters = database.search_parameters
@@ -184,7 +184,7 @@ class Reindex:
 
     def _batch(self, stale: Document) -> Iterator[Document]:
         size = 0
-        with self._database.resources.find(stale, _FIELDS, hint=BY_GENERATION, limit=_ROWS, batch_size=50) as rows:
+        with self._database.resources.find(stale, _FIELDS, hint=BY_GENERATION, limit=self.rows, batch_size=50) as rows:
             for row in rows:
                 yield row
                 size += len(row["b"])

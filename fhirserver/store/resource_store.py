@@ -28,9 +28,9 @@ from fhirserver.store.binary_content import Contents, whole_row
 from fhirserver.store.compile import (
     NOTHING,
     Filter,
-    audit_prefilter,
     both,
     compile_expression,
+    compile_search,
     hint_for,
     permission_filter,
 )
@@ -40,7 +40,7 @@ from fhirserver.store.expunge import Purge
 from fhirserver.store.facts import absent_facts
 from fhirserver.store.guard import Guard
 from fhirserver.store.includes import Includes, Rest
-from fhirserver.store.indexes import BY_PATIENT, BY_UPDATE, BY_VALUE
+from fhirserver.store.indexes import BY_PATIENT, BY_VALUE
 from fhirserver.store.links import Links
 from fhirserver.store.reindex import Reindex
 from fhirserver.store.rows import Row, row_of
@@ -50,7 +50,7 @@ from fhirserver.store.snapshots import Snapshot, read_concern, select_at
 from fhirserver.store.unit import Unit
 from fhirserver.store.versions import Span, VersionReader, Versions
 from resources import SUPPORTED
-from resources.declaration import local_reference
+from resources.declaration import local_address
 from resources.validation import parse
 
 T = TypeVar("T")
@@ -227,8 +227,7 @@ class ResourceStore:
         return page
 
     def _search(self, query: Query, position: Position | None) -> Page:
-        if query.type == "Binary":
-            raise NotSupported("A Binary is found by the resource that refers to it, not by a search.")
+        require_searched(query.type)
         links = self._links(position)
         plan = self._plan(query, links)
         labels = tuple(links.labels)
@@ -257,8 +256,7 @@ class ResourceStore:
 
     def explain(self, query: Query) -> list[Explained]:
         """How the database would answer the search; nothing is disclosed but the plan (`store.explain`)."""
-        if query.type == "Binary":
-            raise NotSupported("A Binary is found by the resource that refers to it, not by a search.")
+        require_searched(query.type)
         found = explain(self._database, (query.type,), query.expression, _order(query.sort), query.count)
         self._require_current(query)
         return found
@@ -296,15 +294,15 @@ class ResourceStore:
         """How a search is asked of the database, once its references have been followed."""
         order = _order(query.sort)
         resolved = [(branch.types, links.resolved(branch.expression)) for branch in query.asked]
-        hints = {hint_for(expression, order) for _, expression in resolved}
+        is_trail = query.type == "AuditEvent"
+        hints = {hint_for(expression, order, is_trail=is_trail) for _, expression in resolved}
         hint = hints.pop() if len(hints) == 1 else None
         if query.type:
             ((_, expression),) = resolved
-            wanted = both(self._visible("search", query.type), _asked(query.type, expression))
-            # The trail has no index by update: an event is never updated.
-            return _Plan(query, wanted, order, None if query.type == "AuditEvent" and hint == BY_UPDATE else hint)
+            asked = compile_search(expression, is_trail=is_trail)
+            return _Plan(query, both(self._visible("search", query.type), asked), order, hint)
         branches = [
-            {"t": {"$in": sorted(types)}, "$and": [visible, asked] if (asked := compile_expression(one)) else [visible]}
+            both({"t": {"$in": sorted(types)}, "$and": [visible]}, compile_expression(one))
             for types, one in resolved
             if (visible := self._visible_of("search", types).get(self._database.resources.name)) is not None
         ]
@@ -317,7 +315,9 @@ class ResourceStore:
 
         Asked after the rows were read, it says that they were complete when they were read.
         """
-        if query.generation not in {None, self._database.search_parameters.generation(session)}:
+        if query.generation is None:
+            return
+        if query.generation != self._database.search_parameters.generation(session):
             raise Unavailable("The search parameters have just changed; search again.", headers={"Retry-After": "1"})
 
     def _includes(self, asked: Sequence[Include]) -> Includes:
@@ -478,9 +478,7 @@ class ResourceStore:
             is_last = len(found) < missing
             if position is not None and found:
                 after = found[-1]["_id"]
-                present = both(visible, {"_id": {"$in": [row["_id"] for row in found]}})
-                kept = {row["_id"] for row in self._database.resources.find(present, {"_id": 1}).to_list()}
-                found = [row for row in found if row["_id"] in kept]
+                found = self._still_permitted(found)
             rows += found
             if is_last or len(rows) > count:
                 break
@@ -515,7 +513,7 @@ class ResourceStore:
         are the latest, that one answer cannot hold them.
         """
         links = self._links()
-        matching = both(self._visible("search", query.type), _asked(query.type, links.resolved(query.expression)))
+        matching = both(self._visible("search", query.type), compile_search(links.resolved(query.expression)))
         codings = {"$regexMatch": {"input": "$$this", "regex": f"^{name}(:text)?{SEPARATOR}"}}
         fields: Document = {"codes": {"$filter": {"input": "$tk", "cond": codings}}}
         order = {"so.date.z": -1, "lu": -1, "_id": 1}
@@ -563,9 +561,8 @@ class ResourceStore:
 
     def _references(self, row: Row) -> list[str]:
         """The references to this server in a resource, as `Type/id`, each once."""
-        base = f"{self._config.fhir_base}/"
         addresses = SUPPORTED[row.type].references(parse(row.body))
-        found = (local_reference({"reference": address.removeprefix(base)}) for address in addresses)
+        found = (local_address(address, self._config.fhir_base) for address in addresses)
         return list(dict.fromkeys(reference for reference in found if reference is not None))
 
     def _visible_of(self, interaction: Interaction, types: Iterable[str]) -> dict[str, Filter]:
@@ -643,7 +640,8 @@ class ResourceStore:
     def matching(self, query: Query, session: ClientSession, limit: int) -> list[Row]:
         """At most so many permitted rows that match, as the transaction of the session sees them."""
         expression = self.followed(query.expression, session)
-        wanted = both(self._visible("search", query.type), _asked(query.type, expression))
+        asked = compile_search(expression, is_trail=query.type == "AuditEvent")
+        wanted = both(self._visible("search", query.type), asked)
         found = self._database.collection_of(query.type).find(wanted, _FIELDS, session=session).limit(limit)
         rows = [self._row(document) for document in found.to_list()]
         self._require_current(query, session)
@@ -651,6 +649,12 @@ class ResourceStore:
 
     def _row(self, document: Document) -> Row:
         return whole_row(document, self._database.objects)
+
+
+def require_searched(type_: str) -> None:
+    """Raise NotSupported for Binary, of which each is decided with the resource that it hangs on."""
+    if type_ == "Binary":
+        raise NotSupported("A Binary is found by the resource that refers to it, not by a search.")
 
 
 def _by_code(rows: Sequence[Document]) -> list[list[str]]:
@@ -699,14 +703,9 @@ class _Plan:
     hint: str | None
 
 
-def _asked(type_: str, expression: e.Expression) -> Filter:
-    wanted = compile_expression(expression)
-    return both(audit_prefilter(expression), wanted) if type_ == "AuditEvent" else wanted
-
-
 def _beginning(prefix: str) -> Filter:
     """A search value that begins so."""
-    return {"$gte": prefix, "$lt": prefix[:-1] + chr(ord(prefix[-1]) + 1)}
+    return {"$gte": prefix, "$lt": e.StartsWith(prefix).end}
 
 
 def _order(sort: Sequence[tuple[str, bool]]) -> list[tuple[str, int]]:

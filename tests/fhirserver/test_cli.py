@@ -476,23 +476,25 @@ def test_a_server_outlives_its_mongod(tmp_path):
         assert server.call("GET", "/readyz")[0] == 200
 
 
+def until_there(path, process):
+    """Return when a process that starts has come to where it makes this file, or has ended: nothing else tells."""
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.002)
+
+
 @pytest.mark.parametrize("sign", ["lock", "key", "port", "db/WiredTiger", "password"])
 def test_a_stop_while_starting_leaves_nothing_behind(tmp_path, sign):
     server = Server(tmp_path, free_port())
-    path = tmp_path / "mongodb" / sign
-    while not path.exists() and server.process.poll() is None:
-        time.sleep(0.002)
+    until_there(tmp_path / "mongodb" / sign, server.process)
     server.stop(signal.SIGTERM)
     assert processes_of(tmp_path) == []
 
 
 @pytest.mark.parametrize("sign", ["lock", "port", "password"])
 def test_a_command_that_is_stopped_leaves_no_mongod_behind(tmp_path, sign):
-    path = tmp_path / "mongodb" / sign
     command = [sys.executable, "-m", "fhirserver", "verify-audit", "--data", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while not path.exists() and process.poll() is None:
-            time.sleep(0.002)
+        until_there(tmp_path / "mongodb" / sign, process)
         process.terminate()
         process.wait(timeout=60)
     assert processes_of(tmp_path) == []

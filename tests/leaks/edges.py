@@ -552,6 +552,14 @@ def _graphql() -> Iterator[Edge]:
 
 
 def _operations() -> Iterator[Edge]:
+    yield from _meta()
+    yield from _everything()
+    yield from _lastn_document_and_diff()
+    yield from _graphql()
+    yield from _for_operators()
+
+
+def _meta() -> Iterator[Edge]:
     for type_ in TYPES:
         yield Edge(
             f"$meta of {type_}",
@@ -585,6 +593,24 @@ def _operations() -> Iterator[Edge]:
                 ("Observation",),
                 tells=False,
             )
+    for name in ("meta-add", "meta-delete"):
+        for type_ in ("Patient", "ImagingStudy"):
+            yield Edge(
+                f"${name} of {type_}",
+                "POST",
+                f"{INSTANCE}/${name}",
+                lambda record, type_=type_, name=name: Asked(
+                    f"/fhir/{record.reference(type_)}/${name}",
+                    {"If-Match": 'W/"77"'},  # so that nothing is changed for the next question
+                    _parameters(meta={"tag": [{"system": "urn:leaks", "code": "tag"}]}),
+                    FHIR_JSON,
+                ),
+                (type_,),
+                tells=False,
+            )
+
+
+def _everything() -> Iterator[Edge]:
     for type_ in ("Patient", "Encounter"):
         for method, query in (("GET", ""), ("GET", "?_count=1"), ("GET", "?_type=ImagingStudy"), ("POST", "")):
             yield Edge(
@@ -593,6 +619,17 @@ def _operations() -> Iterator[Edge]:
                 f"{INSTANCE}/$everything",
                 lambda record, type_=type_, query=query: Asked(f"/fhir/{record.reference(type_)}/$everything{query}"),
             )
+    for method in ("GET", "POST"):
+        yield Edge(
+            f"{method} $everything of one's own",
+            method,
+            f"{TYPE}/$everything",
+            lambda _record: Asked("/fhir/Patient/$everything?_count=1000"),
+            tells=False,
+        )
+
+
+def _lastn_document_and_diff() -> Iterator[Edge]:
     for method in ("GET", "POST"):
         of_type = (
             ("Observation/$lastn", "Observation/$lastn?patient={key}&category=x", False),
@@ -622,14 +659,10 @@ def _operations() -> Iterator[Edge]:
                 ("Observation",),
                 tells=name == "diff",
             )
-        yield Edge(
-            f"{method} $everything of one's own",
-            method,
-            f"{TYPE}/$everything",
-            lambda _record: Asked("/fhir/Patient/$everything?_count=1000"),
-            tells=False,
-        )
-    yield from _graphql()
+
+
+def _for_operators() -> Iterator[Edge]:
+    """Operations that nobody else may call: what belongs to nobody is not told of either."""
     for rule, path in ((INSTANCE, "Observation/{key}"), (TYPE, "Observation"), (BASE, "")):
         yield Edge(
             f"$expunge of {path or 'everything'}",
@@ -639,7 +672,6 @@ def _operations() -> Iterator[Edge]:
             ("Observation",),
             tells=False,
         )
-    # For operators; what belongs to nobody is not told of either.
     for method, name in (("POST", "reindex"), ("GET", "reindex-status"), ("POST", "reindex-status")):
         for rule, path in ((INSTANCE, "/SearchParameter/{key}"), (BASE, "")):
             yield Edge(
@@ -659,21 +691,6 @@ def _operations() -> Iterator[Edge]:
             ("Patient",),
             tells=False,
         )
-    for name in ("meta-add", "meta-delete"):
-        for type_ in ("Patient", "ImagingStudy"):
-            yield Edge(
-                f"${name} of {type_}",
-                "POST",
-                f"{INSTANCE}/${name}",
-                lambda record, type_=type_, name=name: Asked(
-                    f"/fhir/{record.reference(type_)}/${name}",
-                    {"If-Match": 'W/"77"'},  # so that nothing is changed for the next question
-                    _parameters(meta={"tag": [{"system": "urn:leaks", "code": "tag"}]}),
-                    FHIR_JSON,
-                ),
-                (type_,),
-                tells=False,
-            )
 
 
 def _by_criteria_and_patches() -> Iterator[Edge]:

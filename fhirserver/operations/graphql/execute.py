@@ -26,7 +26,7 @@ from fhirserver.operations.operation import Target
 from fhirserver.store.resource_store import Position
 from fhirserver.store.rows import Row
 from resources import SUPPORTED
-from resources.declaration import local_reference
+from resources.declaration import local_address
 from resources.validation import parse
 
 MOST_QUERIES = 50
@@ -389,7 +389,7 @@ class _Execution:
         stated = value.get("reference") if isinstance(value, dict) else value
         if not isinstance(stated, str):
             return None
-        found = local_reference({"reference": stated.removeprefix(f"{self._context.config.fhir_base}/")})
+        found = local_address(stated, self._context.config.fhir_base)
         return found if found is None or is_id(found.partition("/")[2]) else None
 
 

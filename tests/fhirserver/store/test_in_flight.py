@@ -12,7 +12,6 @@ import pytest
 
 from fhirserver.access import Access
 from fhirserver.errors import Unavailable
-from fhirserver.store import in_flight
 from fhirserver.store.in_flight import InFlight
 from fhirserver.store.resource_store import ResourceStore
 from fhirserver.store.rows import Row
@@ -25,13 +24,13 @@ BODY = b'{"resourceType":"Basic","code":{"text":"feed"}}'
 
 
 @pytest.fixture(autouse=True)
-def _prompt_promises(region: Region, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _prompt_promises(region: Region) -> Iterator[None]:
     """Promises without a margin, renewed all the time: what is held back is held back by what is under way alone."""
-    region.database.in_flight.close()
-    monkeypatch.setattr(in_flight, "_PERIOD", 0.01)
-    monkeypatch.setattr(region.database.in_flight, "margin", timedelta(seconds=1))
+    promises = region.database.in_flight
+    promises.close()
+    promises.margin, promises.period, promises.idle, promises.fresh = timedelta(seconds=1), 0.01, 10.0, 45.0
     yield
-    region.database.in_flight.close()
+    promises.close()
 
 
 def now_store(region: Region) -> ResourceStore:
@@ -148,8 +147,8 @@ def test_the_feed_catches_up_when_nothing_is_under_way(region: Region) -> None:
     until(lambda: region.database.in_flight.complete_until() > begun)
 
 
-def test_a_process_that_writes_nothing_promises_nothing(region: Region, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_flight, "_IDLE", 0.05)
+def test_a_process_that_writes_nothing_promises_nothing(region: Region) -> None:
+    region.database.in_flight.idle = 0.05
     create(region)
     until(lambda: region.database.writers.count_documents({}) == 0)
     create(region)
@@ -176,13 +175,11 @@ def test_another_process_is_waited_for(region: Region) -> None:
     assert region.database.in_flight.complete_until() > instant
 
 
-def test_nothing_is_committed_under_a_promise_that_was_not_renewed(
-    region: Region, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_committed_under_a_promise_that_was_not_renewed(region: Region) -> None:
     before = region.database.resources.count_documents({})
 
     def lapse() -> None:
-        monkeypatch.setattr(in_flight, "_FRESH", -1.0)
+        region.database.in_flight.fresh = -1.0
 
     with pytest.raises(Unavailable):
         create(region, lapse)

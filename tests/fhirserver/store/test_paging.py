@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from fhirserver.errors import Gone
 from fhirserver.search.expression import Always, Equals
 from fhirserver.search.query import Include, Query
+from fhirserver.store.database import Database
+from fhirserver.store.embedded import EmbeddedMongo
+from fhirserver.store.objects import Objects
 from fhirserver.store.resource_store import Position, ResourceStore
 from tests.conftest import Region
 
@@ -158,3 +163,30 @@ def test_a_page_that_does_not_fit_into_one_answer_of_the_database_is_whole(regio
         region.put(study(number, "Patient/large", text=text))
     page = region.store("Practitioner/large").search(by(count=100))
     assert len(page.rows) == page.total == 20
+
+
+class Commands(CommandListener):
+    """The commands that a client sent."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.names.append(event.command_name)
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        pass
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        pass
+
+
+def test_a_page_is_one_query(record: Region, mongo: EmbeddedMongo) -> None:
+    sent = Commands()
+    with MongoClient[Any](mongo.uri, event_listeners=[sent], tz_aware=True) as client:
+        watched = Region(Database(client, record.config.database, Objects(record.config)), record.config)
+        store = watched.store(DOCTOR)
+        sent.names.clear()
+        page = store.search(Query("ImagingStudy", Equals("patient\x1fPatient/p"), 10))
+        assert len(page.rows) == 10
+        assert sent.names == ["find"]

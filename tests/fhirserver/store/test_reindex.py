@@ -72,9 +72,9 @@ def other(config: Config) -> Iterator[Database]:
     database.client.close()
 
 
-def reindex(database: Database, config: Config) -> Reindex:
+def reindex(database: Database, config: Config, rows: int = 200) -> Reindex:
     found = Reindex(database, config)
-    found.pause = 0.01
+    found.pause, found.rows = 0.01, rows
     return found
 
 
@@ -188,14 +188,11 @@ def test_a_write_under_way_that_does_not_know_the_parameter_holds_it_back(
     assert found(region, database, "colour=red") == {"a", "late"}
 
 
-def test_after_a_crash_another_process_goes_on(
-    region: Region, database: Database, config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_crash_another_process_goes_on(region: Region, database: Database, config: Config) -> None:
     for number in range(5):
         region.put(basic(f"r{number}", "red"))
     region.put(parameter("colour"), by="operator")
-    monkeypatch.setattr("fhirserver.store.reindex._ROWS", 2)
-    first = reindex(database, config)
+    first = reindex(database, config, rows=2)
     first.begin()
 
     def crash(job: Any) -> None:
@@ -207,7 +204,7 @@ def test_after_a_crash_another_process_goes_on(
     assert first.behind() == 3
     database.database["search_parameters"].update_one({"_id": "reindex"}, {"$unset": {"lease": ""}})  # it runs out
     told = []
-    second = reindex(database, config)
+    second = reindex(database, config, rows=2)
     assert second.run(told.append).status == "done"
     assert [job.done for job in told if job.done] == [2, 4, 5, 5] or [job.done for job in told][-1] == 5
     assert found(region, database, "colour=red") == {f"r{number}" for number in range(5)}
@@ -331,10 +328,9 @@ def test_a_rebuild_writes_every_row_and_leaves_usable_parameters_usable(
 
 
 def test_writes_during_the_reindexing_lose_nothing(
-    region: Region, database: Database, config: Config, other: Database, monkeypatch: pytest.MonkeyPatch
+    region: Region, database: Database, config: Config, other: Database
 ) -> None:
     """One process that knows and one that does not write between two batches: then a search equals brute force."""
-    monkeypatch.setattr("fhirserver.store.reindex._ROWS", 3)
     colours = ("red", "blue", "green")
     for number in range(12):
         region.put(basic(f"r{number}", colours[number % 3]))
@@ -349,7 +345,7 @@ def test_writes_during_the_reindexing_lose_nothing(
         (ignorant, region)[step % 2].put(basic(f"n{step}", colours[step % 3]))
         other.in_flight.close()
 
-    job = reindex(database, config)
+    job = reindex(database, config, rows=3)
     job.begin()
     assert job.run(disturb).status == "done"
     assert reindex(database, config).behind() == 0
