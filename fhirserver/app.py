@@ -25,6 +25,7 @@ from fhirserver.rest.service import Service
 from fhirserver.store.audit_log import AuditLog
 from fhirserver.store.database import Database, connect
 from fhirserver.store.reindex import resume
+from fhirserver.unread import Unread
 
 
 def application() -> Flask:
@@ -58,7 +59,7 @@ def create_app(config: Config, database: Database | None = None) -> Flask:
     app.after_request(cors.sharing(config))
     app.after_request(_finish)
     roots = {rule.rule.split("/")[1] for rule in app.url_map.iter_rules()}
-    app.wsgi_app = Forwarded(app.wsgi_app, config, roots)  # type: ignore[method-assign] # Flask's own way to wrap
+    app.wsgi_app = Unread(Forwarded(app.wsgi_app, config, roots))  # type: ignore[method-assign] # Flask's own way to wrap
     return app
 
 
