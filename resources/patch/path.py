@@ -160,7 +160,7 @@ class _Reader:
         if value in {"true", "false"} and kind == "name" and not is_outermost:
             self._next()
             return _constant(value == "true")
-        if is_outermost and kind == "name" and (value in structures() or value in _ROOTS) and value[0].isupper():
+        if is_outermost and kind in {"name", "quoted"} and (value in structures() or value in _ROOTS):
             self._next()
             return _root(value)
         return self._step()
