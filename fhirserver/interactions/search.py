@@ -5,11 +5,11 @@ https://hl7.org/fhir/R4/http.html#search
 
 from __future__ import annotations
 
-from fhirserver.interactions.context import Context, query_pairs
+from fhirserver.interactions.context import ALL, Context, query_pairs
 from fhirserver.interactions.entries import Target
 from fhirserver.interactions.search_compartment import check_compartment, compartment_query, search_compartment
-from fhirserver.interactions.search_system import ALL, search_system, types_asked
-from fhirserver.interactions.search_type import Searchset, search_type
+from fhirserver.interactions.search_system import search_system, types_asked
+from fhirserver.interactions.search_type import Searchset, search_type, type_query
 from fhirserver.search.compartment import EVERY_TYPE
 from fhirserver.search.query import Handling
 
@@ -35,7 +35,7 @@ def check_search(context: Context, target: Target, handling: Handling) -> None:
         compartment_query(context, target.type, target.id or "", target.member, pairs, handling)
     elif target.type:
         context.access.admit("search", target.type)
-        context.query(target.type, pairs, handling)
+        type_query(context, target.type, pairs, handling)
     else:
         types, rest = types_asked(context, pairs, ALL)
         context.query_of(types, rest, handling)

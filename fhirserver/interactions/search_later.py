@@ -63,7 +63,7 @@ class Background:
         Raises what a search raises for what was asked: Forbidden, BadRequest.
         """
         context.access.admit("search", type_)
-        if any(name == PAGE for name, _ in pairs):
+        if any(name in {PAGE, "_contained"} for name, _ in pairs):
             return None
         query = context.query(type_, pairs, handling)
         if query.count == 0 or query.summary == "count" or query.total not in {None, "none"} or type_ == "Binary":

@@ -12,14 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fhirserver.errors import BadRequest, NotSupported
-from fhirserver.interactions.context import Context, Pairs
+from fhirserver.interactions.context import ALL, Context, Pairs
 from fhirserver.interactions.search_type import Searchset, continued, page
 from fhirserver.search.query import APART, Handling, Query
-from resources import SUPPORTED
 
 TYPE = "_type"
-
-ALL = tuple(type_ for type_ in SUPPORTED if type_ not in APART)
 
 
 def search_system(context: Context, pairs: Pairs, *, handling: Handling = "strict") -> Searchset:

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from fhirserver import audit
 from fhirserver.errors import BadRequest
-from fhirserver.interactions.context import PAGE, Context, Pairs
+from fhirserver.interactions.context import ALL, PAGE, Context, Pairs
 from fhirserver.search.cursor import Cursor
 from fhirserver.search.query import Handling, Query
 from fhirserver.store.resource_store import Page, Position
@@ -49,8 +49,16 @@ def search_type(context: Context, type_: str, pairs: Pairs, *, handling: Handlin
     """
     context.access.admit("search", type_)
     after = continued(context, type_, pairs)
-    query = context.query(type_, pairs if after is None else after.pairs, handling, after=after)
-    return page(context, type_, query, after)
+    return page(
+        context, type_, type_query(context, type_, pairs if after is None else after.pairs, handling, after), after
+    )
+
+
+def type_query(context: Context, type_: str, pairs: Pairs, handling: Handling, after: Cursor | None = None) -> Query:
+    """What a search of a type asks, perhaps of what is contained in resources of all types that the token covers."""
+    is_contained = ("_contained", "true") in pairs or ("_contained", "both") in pairs
+    within = [one for one in ALL if context.access.admits("search", one)] if is_contained else ()
+    return context.query(type_, pairs, handling, after=after, within=within)
 
 
 def page(context: Context, path: str, query: Query, after: Cursor | None, *, about: Row | None = None) -> Searchset:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from fhirserver.errors import BadRequest
-from fhirserver.search.expression import All, Any, Expression, Not, ReferredBy, Refers, any_of
+from fhirserver.search.expression import All, Any, Expression, Never, Not, ReferredBy, Refers, any_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,21 @@ def followed(expression: Expression) -> Iterator[tuple[str, ...]]:
             yield from followed(part)
         case _:
             return
+
+
+def of_contained(expression: Expression) -> Expression:
+    """What is asked of a contained resource: nothing outside of its container can refer to it."""
+    match expression:
+        case ReferredBy():
+            return Never()
+        case All(parts):
+            return All(tuple(of_contained(part) for part in parts))
+        case Any(parts):
+            return any_of(of_contained(part) for part in parts)
+        case Not(part):
+            return Not(of_contained(part))
+        case _:
+            return expression
 
 
 def replaced(expression: Expression, answer: Callable[[Refers | ReferredBy], Expression]) -> Expression:

@@ -71,6 +71,8 @@ _TYPES: Mapping[str, _ParameterType] = {
     "token": token,
     "uri": uri,
 }
+_OF_ALL = frozenset({"_id", "_lastUpdated"})
+"""What containers of any type can be sorted by."""
 _ORDERED = frozenset({"date", "number", "quantity"})
 
 
@@ -160,6 +162,8 @@ def _query(reading: _Reading) -> Query:
     wanted = reading.wanted
     if wanted.summary == "text" and wanted.includes:
         raise BadRequest("_summary=text cannot be mixed with _include and _revinclude", expression="_summary")
+    if wanted.contained != "false":
+        _check_contained(wanted)
     return Query(
         type=reading.declaration.type,
         expression=all_of(reading.criteria) if reading.criteria else Always(),
@@ -171,7 +175,19 @@ def _query(reading: _Reading) -> Query:
         includes=tuple(dict.fromkeys(wanted.includes)),
         ignored=tuple(reading.ignored),
         self_pairs=tuple(reading.used),
+        contained=wanted.contained,
     )
+
+
+def _check_contained(wanted: Wanted) -> None:
+    """Refuse what has no meaning for the containers that a search of contained resources returns."""
+    if wanted.includes:
+        raise NotSupported("_contained cannot be mixed with _include and _revinclude", expression="_contained")
+    if unfit := [name for name, _ in wanted.sort if name not in _OF_ALL]:
+        raise NotSupported(
+            f"_contained: containers are sorted by {' and '.join(sorted(_OF_ALL))} only, not by {unfit[0]}",
+            expression="_sort",
+        )
 
 
 def _read(name: str, value: str, reading: _Reading) -> None:

@@ -9,6 +9,7 @@ from fhirserver.search.expression import Expression
 
 Handling: TypeAlias = Literal["strict", "lenient"]
 Total: TypeAlias = Literal["none", "estimate", "accurate"]
+Contained: TypeAlias = Literal["false", "true", "both"]
 Summary: TypeAlias = Literal["true", "text", "data", "count", "false"]
 Pair: TypeAlias = tuple[str, str]
 
@@ -34,10 +35,14 @@ class Include:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """What is asked of some of the types that are searched together."""
+    """What is asked of some of the types that are searched together.
+
+    Where `contained` names a type, it is asked of the resources of that type that they contain.
+    """
 
     types: tuple[str, ...]
     expression: Expression
+    contained: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class Query:
     `sort` holds pairs of parameter and whether descending; `count` is the size of a page, 0 for the total alone;
     `total` is None when nothing was said; `ignored` holds name and reason of what leniency passed over; `self_pairs`
     are the parameters that were used, for the self link. Where it may use a parameter that was added to those of R4,
-    `generation` is that of the parameters by which it was read.
+    `generation` is that of the parameters by which it was read. `contained` says whether contained resources are
+    searched, alone or too.
     """
 
     type: str
@@ -63,6 +69,7 @@ class Query:
     self_pairs: tuple[Pair, ...] = ()
     branches: tuple[Branch, ...] = ()
     generation: int | None = None
+    contained: Contained = "false"
 
     @property
     def asked(self) -> tuple[Branch, ...]:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import cast, get_args
 
 from fhirserver.errors import BadRequest, NotSupported
-from fhirserver.search.query import APART, Include, Summary, Total
+from fhirserver.search.query import APART, Contained, Include, Summary, Total
 from resources.declaration import Declaration, SearchParameter
 
 _ELEMENT = re.compile(r"[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)*")
@@ -35,6 +35,7 @@ class Wanted:
     includes: list[Include] = field(default_factory=list)
     searched: Sequence[str] = ()
     """The types searched together."""
+    contained: Contained = "false"
 
 
 def count(value: str, wanted: Wanted) -> str:
@@ -89,19 +90,20 @@ def elements(value: str, wanted: Wanted) -> str:
     return value
 
 
-def contained(value: str, _wanted: Wanted) -> str:
-    """`_contained`: contained resources are never matches of their own."""
-    if _one_of("_contained", value, ("true", "false", "both")) != "false":
+def contained(value: str, wanted: Wanted) -> str:
+    """`_contained`: whether contained resources are searched, alone (`true`) or too (`both`)."""
+    wanted.contained = cast("Contained", _one_of("_contained", value, get_args(Contained)))
+    if wanted.contained != "false" and wanted.declaration.type in APART:
         raise NotSupported(
-            "_contained: contained resources are not searched; only 'false' is offered", expression="_contained"
+            f"_contained: nothing contains a resource of type {wanted.declaration.type}", expression="_contained"
         )
     return value
 
 
 def contained_type(value: str, _wanted: Wanted) -> str:
-    """`_containedType`: without searching contained resources, what is returned is always the container."""
+    """`_containedType`: what is returned is always the container, of which the caller may see the whole."""
     if _one_of("_containedType", value, ("container", "contained")) != "container":
-        raise NotSupported("_containedType: contained resources are not searched", expression="_containedType")
+        raise NotSupported("_containedType: only the container is returned", expression="_containedType")
     return value
 
 

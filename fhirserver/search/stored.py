@@ -24,6 +24,9 @@ which is in its name: `value-quantity:ucum␟g`. A composite has its tokens in t
 `code-value-quantity␟S|C:ucum␟g`. A composite of a token and two numbers (MolecularSequence) keeps the first number in
 `lo` and the second in `hi`.
 
+A row keeps the values of what it contains apart, one entry for each contained resource (`in`): its type in `t`, and its
+`tk`, `rg` and `place`.
+
 `so` holds for each parameter the smallest and the largest sort key: `{"date": [lo, hi]}`. `place` is the position of a
 Location, longitude first.
 """
@@ -37,7 +40,7 @@ from typing import Any, Protocol, TypeAlias
 
 from terminology.definitions import Definitions
 
-FORM = 1
+FORM = 2
 """Counts up with each change of these shapes: rows of an older form are then behind, until they are reindexed."""
 
 SEPARATOR = "\x1f"

@@ -142,7 +142,7 @@ def compile_expression(expression: e.Expression) -> Filter:
         case e.Always():
             return {}
         case e.Never():
-            return NOTHING
+            return {"tk": {"$in": []}}  # also of a contained resource, which has no `_id`
         case e.Equals(atom):
             return {"tk": atom}
         case e.StartsWith(prefix):
@@ -164,6 +164,11 @@ def compile_expression(expression: e.Expression) -> Filter:
             return {"$nor": [compile_expression(part)]}
         case e.Refers() | e.ReferredBy():
             raise ValueError("references are followed first (store.links)")
+
+
+def compile_contained(type_: str, expression: e.Expression) -> Filter:
+    """The filter that matches the rows that contain a resource of a type that satisfies the expression."""
+    return {"in": {"$elemMatch": both({"t": type_}, compile_expression(expression))}}
 
 
 def both(first: Filter, second: Filter) -> Filter:

@@ -1,9 +1,9 @@
 """The indexes, made once at start-up.
 
-A row carries `t` (type), `aud` (who could possibly be permitted), `tk`, `rg` and `place` (search values), `so` (sort
-keys), `g` (the generation of these) and `lu` (last updated). Every declared search parameter lies in `tk` or `rg`, so
-two indexes answer them all, whatever the type; four more give the common sort orders to somebody who asks without
-naming a patient.
+A row carries `t` (type), `aud` (who could possibly be permitted), `tk`, `rg` and `place` (search values), `in` (those
+of what it contains), `so` (sort keys), `g` (the generation of these) and `lu` (last updated). Every declared search
+parameter lies in `tk` or `rg`, so two indexes answer them all, whatever the type; four more give the common sort orders
+to somebody who asks without naming a patient.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ BY_CHANGE = "by-change"
 BY_RESOURCE = "by-resource"
 BY_REFERENCE = "by-reference"
 BY_GENERATION = "by-generation"
+BY_CONTAINED = "by-contained"
 
 _VALUES = IndexModel([("t", ASCENDING), ("tk", ASCENDING)], name=BY_VALUE)
 _RANGES = IndexModel([("t", ASCENDING), ("rg.n", ASCENDING), ("rg.lo", ASCENDING), ("rg.hi", ASCENDING)], name=BY_RANGE)
@@ -55,6 +56,8 @@ RESOURCES = (
     IndexModel([("aud", ASCENDING), ("lu", DESCENDING), ("_id", ASCENDING)], name=BY_CHANGE),
     # By id within a patient: the record is paged in this order.
     IndexModel([("facts.subjects.patient", ASCENDING), ("_id", ASCENDING)], name=BY_PATIENT),
+    # What is contained in rows of any type, for the few rows that contain something.
+    IndexModel([("in.t", ASCENDING), ("in.tk", ASCENDING)], name=BY_CONTAINED, sparse=True),
     IndexModel([("place", GEOSPHERE)], name=BY_PLACE, partialFilterExpression={"t": "Location"}),
     # Which rows are behind the search parameters (`search_parameters`).
     IndexModel([("t", ASCENDING), ("g", ASCENDING)], name=BY_GENERATION),

@@ -29,6 +29,7 @@ from fhirserver.store.compile import (
     NOTHING,
     Filter,
     both,
+    compile_contained,
     compile_expression,
     compile_search,
     hint_for,
@@ -293,18 +294,24 @@ class ResourceStore:
     def _plan(self, query: Query, links: Links) -> _Plan:
         """How a search is asked of the database, once its references have been followed."""
         order = _order(query.sort)
-        resolved = [(branch.types, links.resolved(branch.expression)) for branch in query.asked]
+        resolved = [(branch, links.resolved(branch.expression)) for branch in query.asked]
         is_trail = query.type == "AuditEvent"
-        hints = {hint_for(expression, order, is_trail=is_trail) for _, expression in resolved}
+        hints = {
+            None if branch.contained else hint_for(expression, order, is_trail=is_trail)
+            for branch, expression in resolved
+        }
         hint = hints.pop() if len(hints) == 1 else None
         if query.type:
             ((_, expression),) = resolved
             asked = compile_search(expression, is_trail=is_trail)
             return _Plan(query, both(self._visible("search", query.type), asked), order, hint)
         branches = [
-            both({"t": {"$in": sorted(types)}, "$and": [visible]}, compile_expression(one))
-            for types, one in resolved
-            if (visible := self._visible_of("search", types).get(self._database.resources.name)) is not None
+            both(
+                {"t": {"$in": sorted(branch.types)}, "$and": [visible]},
+                compile_contained(branch.contained, one) if branch.contained else compile_expression(one),
+            )
+            for branch, one in resolved
+            if (visible := self._visible_of("search", branch.types).get(self._database.resources.name)) is not None
         ]
         wanted = NOTHING if not branches else branches[0] if len(branches) == 1 else {"$or": branches}
         # The indexes of an order are of one type, or of too many to be merged.

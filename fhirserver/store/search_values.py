@@ -11,6 +11,7 @@ from fhirserver.config import Config
 from fhirserver.search import values
 from fhirserver.store.database import Document
 from fhirserver.store.search_parameters import Catalogue
+from resources import SUPPORTED
 
 
 def fhir_instant(instant: datetime) -> str:
@@ -34,6 +35,18 @@ def search_values(
         "so": {name: {"a": low, "z": high} for name, (low, high) in extracted.so.items()},
         "g": catalogue.generation,
     }
+    if extracted.place is not None:
+        found["place"] = list(extracted.place)
+    if inside := [_contained(one, config) for one in resource.get("contained", ())]:
+        found["in"] = inside
+    return found
+
+
+def _contained(resource: Mapping[str, Any], config: Config) -> Document:
+    """What a contained resource is searched by: the parameters of R4, so that none that is added later is missed."""
+    type_ = resource["resourceType"]
+    extracted = values.extract(SUPPORTED[type_], resource, ZoneInfo(config.zone), config.fhir_base)
+    found: Document = {"t": type_, "tk": extracted.tk, "rg": extracted.rg}
     if extracted.place is not None:
         found["place"] = list(extracted.place)
     return found

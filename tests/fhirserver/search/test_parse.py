@@ -79,7 +79,7 @@ def test_a_parameter_without_a_value_is_an_error_unless_lenient(ask, refusal):
         "family:nonsense=a",
         "organization:above=a",
         "_count:exact=1",
-        "_contained=true",
+        "_containedType=contained",
     ],
 )
 def test_what_is_not_offered_is_refused_and_never_ignored(refusal, handling, asked):

@@ -49,10 +49,13 @@ def test_format_and_pretty_are_passed_over_and_stay_in_the_links(ask):
     assert query.self_pairs == (("_format", "json"), ("_pretty", "true"))
 
 
-def test_contained_resources_are_not_searched(ask, refusal):
-    assert ask("Patient", "_contained=false&_containedType=container").ignored == ()
-    assert refusal("Patient", "_contained=both").code == "not-supported"
+def test_contained_resources_are_searched_where_it_is_said_and_their_containers_returned(ask, refusal):
+    assert ask("Patient", "_contained=false&_containedType=container").contained == "false"
+    assert ask("Patient", "_contained=both").contained == "both"
+    assert refusal("AuditEvent", "_contained=true").code == "not-supported"
     assert refusal("Patient", "_containedType=contained").code == "not-supported"
+    assert refusal("Patient", "_contained=true&_include=Patient:organization").expression == "_contained"
+    assert refusal("Patient", "_contained=true&_sort=birthdate").expression == "_sort"
 
 
 def test_includes_name_a_reference_of_the_type_searched(ask):

@@ -1,0 +1,203 @@
+"""Search of contained resources, whose containers are returned (https://hl7.org/fhir/R4/search.html#contained)."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from tests.fhirserver.rest.conftest import issues_of
+from tests.fhirserver.rest.test_search_type import follow, link, matches
+
+
+@pytest.fixture
+def family():
+    """A name that nobody else has."""
+    return f"F{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def report(his, declared, family):
+    """Make a report of a patient, the declared one if none is said, that contains a practitioner of that name."""
+
+    def make(patient=declared, **more):
+        contained = {"resourceType": "Practitioner", "id": "p", "name": [{"family": family, "given": ["Ada"]}], **more}
+        return his.make(
+            {
+                "resourceType": "DiagnosticReport",
+                "status": "final",
+                "code": {"text": "x"},
+                "subject": {"reference": patient},
+                "performer": [{"reference": "#p"}],
+                "contained": [contained],
+            }
+        )["id"]
+
+    return make
+
+
+def found(response):
+    return [(one["resourceType"], one["id"]) for one in matches(response)]
+
+
+def test_what_contains_a_match_is_found_whole(doctor, report, family):
+    made = report()
+    response = doctor.get(f"Practitioner?family={family}&_contained=true")
+    assert found(response) == [("DiagnosticReport", made)]
+    [entry] = response.json["entry"]
+    assert entry["fullUrl"] == f"http://fhir.example/fhir/DiagnosticReport/{made}"
+    assert entry["resource"]["contained"][0]["name"][0]["family"] == family
+    assert response.json["total"] == 1
+    assert link(response, "self") == f"http://fhir.example/fhir/Practitioner?family={family}&_contained=true"
+
+
+def test_without_it_contained_resources_are_no_matches(doctor, report, family):
+    report()
+    assert found(doctor.get(f"Practitioner?family={family}")) == []
+    assert found(doctor.get(f"Practitioner?family={family}&_contained=false")) == []
+
+
+def test_both_finds_the_resources_themselves_too(caller, doctor, report, family):
+    made = report()
+    operator = caller("Client/operator", category="operator")
+    alone = operator.make({"resourceType": "Practitioner", "active": True, "name": [{"family": family}]})["id"]
+    response = doctor.get(f"Practitioner?family={family}&_contained=both&_sort=_lastUpdated&_total=accurate")
+    assert found(response) == [("DiagnosticReport", made), ("Practitioner", alone)]
+    assert response.json["total"] == 2
+
+
+def test_every_criterion_holds_of_one_contained_resource(his, doctor, declared, family):
+    names = [{"family": family}, {"given": ["Eve"]}]
+    contained = [{"resourceType": "Practitioner", "id": f"p{n}", "name": [name]} for n, name in enumerate(names)]
+    his.make(
+        {
+            "resourceType": "DiagnosticReport",
+            "status": "final",
+            "code": {"text": "x"},
+            "subject": {"reference": declared},
+            "performer": [{"reference": "#p0"}, {"reference": "#p1"}],
+            "contained": contained,
+        }
+    )
+    assert len(found(doctor.get(f"Practitioner?family={family}&_contained=true"))) == 1
+    assert found(doctor.get(f"Practitioner?family={family}&given=Eve&_contained=true")) == []
+    assert len(found(doctor.get(f"Practitioner?family={family}&given:missing=true&_contained=true"))) == 1
+    assert found(doctor.get(f"Organization?name={family}&_contained=true")) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_found"),
+    [
+        ("birthdate=ge1980", True),
+        ("birthdate=lt1980", False),
+        ("gender:not=male", True),
+        ("gender:not=female", False),
+        ("_id=p", True),
+        ("name:contains=da", True),
+        ("_filter=birthdate gt 1979 and not (gender eq male)", True),
+    ],
+)
+def test_modifiers_prefixes_and_filters_are_those_of_any_search(his, doctor, declared, family, asked, is_found):
+    patient = {"resourceType": "Patient", "id": "p", "birthDate": "1980", "gender": "female"}
+    made = his.make(
+        {
+            "resourceType": "DiagnosticReport",
+            "status": "final",
+            "code": {"text": "x"},
+            "subject": {"reference": declared},
+            "result": [{"reference": "#o"}],
+            "contained": [
+                {
+                    "resourceType": "Observation",
+                    "id": "o",
+                    "status": "final",
+                    "code": {"text": "x"},
+                    "subject": {"reference": "#p"},
+                },
+                {**patient, "name": [{"family": family, "given": ["Ada"]}]},
+            ],
+        }
+    )["id"]
+    response = doctor.get(f"Patient?family={family}&{asked}&_contained=true")
+    assert found(response) == ([("DiagnosticReport", made)] if is_found else [])
+
+
+def test_nobody_finds_what_is_contained_in_what_they_may_not_see(his, doctor, stranger, report, family):
+    other = his.make({"resourceType": "Patient"})["id"]
+    mine, theirs = report(), report(f"Patient/{other}")
+    asked = f"Practitioner?family={family}&_contained=true&_total=accurate&_sort=_id"
+    assert sorted(found(his.get(asked))) == sorted([("DiagnosticReport", mine), ("DiagnosticReport", theirs)])
+    assert found(doctor.get(asked)) == [("DiagnosticReport", mine)]
+    assert stranger.get(asked).json["total"] == 0
+    assert stranger.get(f"Practitioner?family={family}&_contained=both&_summary=count").json["total"] == 0
+
+
+def test_only_containers_that_the_token_covers_are_searched(caller, report, family):
+    report()
+    who = ("Practitioner/d",)
+    asked = f"Practitioner?family={family}&_contained=true"
+    narrow = caller(*who, organization="Organization/e1", scope="user/Practitioner.rs user/Observation.rs")
+    assert found(narrow.get(asked)) == []
+    without = caller(*who, organization="Organization/e1", scope="user/DiagnosticReport.rs")
+    assert without.get(asked).status_code == 403
+
+
+def test_what_refers_to_a_resource_does_not_refer_to_a_contained_one_of_its_id(his, doctor, declared, report, family):
+    report()
+    operator_id = "p"
+    his.make(
+        {
+            "resourceType": "Observation",
+            "status": "final",
+            "code": {"text": "x"},
+            "subject": {"reference": declared},
+            "performer": [{"reference": f"Practitioner/{operator_id}"}],
+        }
+    )
+    asked = f"Practitioner?family={family}&_has:Observation:performer:status=final&_contained=true"
+    assert found(doctor.get(asked)) == []
+
+
+def test_pages_neither_lose_nor_repeat(doctor, report, family):
+    made = {report() for _ in range(3)}
+    response = doctor.get(f"Practitioner?family={family}&_contained=true&_count=2")
+    ids = [id_ for _, id_ in found(response)]
+    ids += [id_ for _, id_ in found(follow(doctor, link(response, "next")))]
+    assert (len(ids), set(ids)) == (3, made)
+
+
+def test_a_new_version_is_found_by_what_it_contains(his, doctor, report, family):
+    made = report()
+    body = his.get(f"DiagnosticReport/{made}").json
+    del body["contained"], body["performer"]
+    his.put(f"DiagnosticReport/{made}", body)
+    assert found(doctor.get(f"Practitioner?family={family}&_contained=true")) == []
+
+
+def test_it_is_asked_by_form_and_in_a_batch_too(doctor, report, family):
+    made = report()
+    form = f"family={family}&_contained=true".encode()
+    answered = doctor.request("POST", "Practitioner/_search", form, Content_Type="application/x-www-form-urlencoded")
+    assert found(answered) == [("DiagnosticReport", made)]
+    entry = {"request": {"method": "GET", "url": f"Practitioner?family={family}&_contained=true"}}
+    batch = doctor.post("", {"resourceType": "Bundle", "type": "batch", "entry": [entry]})
+    assert [one["resource"]["id"] for one in batch.json["entry"][0]["resource"]["entry"]] == [made]
+    later = doctor.get(f"Practitioner?family={family}&_contained=true", Prefer="respond-async")
+    assert found(later) == [("DiagnosticReport", made)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expression"),
+    [
+        ("Practitioner?_contained=true&_containedType=contained", "_containedType"),
+        ("Practitioner?_contained=true&_sort=family", "_sort"),
+        ("DiagnosticReport?_contained=true&_include=DiagnosticReport:patient", "_contained"),
+        ("AuditEvent?_contained=true", "_contained"),
+        ("?_type=Practitioner,Patient&_contained=true", "_contained"),
+        ("Patient/x/Observation?_contained=true", "_contained"),
+    ],
+)
+def test_what_has_no_meaning_with_it_is_refused(doctor, asked, expression):
+    response = doctor.get(asked)
+    [issue] = issues_of(response)
+    assert (response.status_code, issue["code"], issue["expression"]) == (400, "not-supported", [expression])
