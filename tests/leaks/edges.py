@@ -229,6 +229,10 @@ def _searches() -> Iterator[Edge]:
          lambda one: {"_has:DiagnosticReport:patient:result.code": f"urn:leaks:code|{one.key}"}),
         ("by its reports, counted", "Observation",
          lambda one: {"_has:DiagnosticReport:result:identifier": f"urn:leaks|{one.key}", "_summary": "count"}),
+        ("by what is contained", "Specimen",
+         lambda one: {"identifier": f"urn:leaks|{one.key}", "_contained": "true", "_total": "accurate"}),
+        ("by what is contained, too", "Specimen",
+         lambda one: {"identifier": f"urn:leaks|{one.key}", "_contained": "both", "_summary": "count"}),
     )  # fmt: skip
     for name, type_, pairs in asked:
         about = _told_of(type_, name)
@@ -317,7 +321,7 @@ def _told_of(type_: str, name: str) -> tuple[str, ...]:
         return ("DocumentReference", "ImagingStudy")
     if "refers to them" in name:
         return ("ImagingStudy",)
-    if "their reports" in name:
+    if "their reports" in name or "is contained" in name:
         return ("DiagnosticReport",)
     return TYPES if type_ == "AuditEvent" else (type_,)
 

@@ -200,6 +200,8 @@ class Record:
                 "effectiveDateTime": at,
                 "imagingStudy": [study],
                 "result": [{"reference": self.reference("Observation")}],
+                "specimen": [{"reference": "#s"}],
+                "contained": [{"resourceType": "Specimen", "id": "s", "identifier": identifier}],
             },
             "DocumentReference": {
                 "status": "current",
