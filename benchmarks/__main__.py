@@ -6,24 +6,29 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bulk, compare, data, decision, dicom, processes, programs, tokens, workloads
-from benchmarks.compare import Comparison, Figure
+from benchmarks import bulk, data, decision, dicom, processes, programs, turns, workloads
+from benchmarks.compare import Comparison
 from benchmarks.programs import Program
+from benchmarks.tokens import Tokens
+from benchmarks.turns import Side
+from benchmarks.workloads import Workload
 
-PARTS = ("decision", "floor", "across", "formats", "feed", "links", "dicom", "growth")
+PARTS = ("decision", "floor", "across", "formats", "links", "pages", "patch", "dicom", "feed", "growth")
+BESIDE = frozenset(PARTS) - {"decision", "growth"}
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 FOLLOWED = 10_000
 GROWN = (10_000, 1_000_000)
-RESOURCES_PER_PATIENT = 5.9  # one Patient, one CareTeam, and a study with its report 1.95 times
+SMOKE_PATIENTS, SMOKE_PORTION, SMOKE_GROWN = 300, 0.03, (1_000, 1_500)
+GROWTH = 1.3
 READY_SECONDS, WORKER_BYTES = 5.0, 150_000_000
 
 console = Console()
@@ -76,14 +81,14 @@ def main() -> int:
         folder = Path(name)
         if "decision" in options.parts:
             results.timings += decision.timings()
-        if {"floor", "across", "formats", "feed", "links", "dicom"} & set(options.parts):
+        if BESIDE & set(options.parts):
             _beside_each_other(folder, options, results, stack)
         if "growth" in options.parts:
             _growth(folder, options, results)
     _show(results)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results.as_dict(), indent=2))
-    return 0 if results.met else 1
+    return 0 if results.met or options.smoke else 1
 
 
 def _options() -> argparse.Namespace:
@@ -91,58 +96,56 @@ def _options() -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all but growth if none")
     parser.add_argument("--patients", type=int, default=FOLLOWED, help="patients of the region, two studies each")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each workload, after one for warmth")
+    parser.add_argument("--small", type=int, default=GROWN[0], help="resources from which growth is measured")
+    parser.add_argument("--grown", type=int, default=GROWN[1], help="resources to which growth is measured")
+    parser.add_argument("--portion", type=float, default=1.0, help="how much of each workload's requests is sent")
     parser.add_argument(
-        "--grown", type=int, default=GROWN[1], help="resources to which the search's growth is measured"
+        "--smoke", action="store_true", help="a small region and few requests: does it run, whatever the figures"
     )
     parser.add_argument("--folder", type=Path, help="where the databases of the run are made (the temporary folder)")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    if options.smoke:
+        options.patients, options.rounds, options.portion = SMOKE_PATIENTS, 1, SMOKE_PORTION
+        options.small, options.grown = SMOKE_GROWN
+        options.parts = options.parts or PARTS
     options.parts = options.parts or PARTS[:-1]
     return options
 
 
 def _beside_each_other(folder: Path, options: argparse.Namespace, results: Results, stack: ExitStack) -> None:
-    """The server beside the floor, and beside Orthanc."""
+    """The server beside the floor, beside itself, and beside Orthanc."""
     region = data.Region(options.patients)
-    server = stack.enter_context(_server(folder / "server", region))
-    granted = tokens.tokens(server.folder)
-    results.quantities.append(Quantity("ready after start", server.started, READY_SECONDS, "s"))
-    if {"floor", "across"} & set(options.parts):
-        floor = stack.enter_context(_floor(folder / "floor", region))
-        if "floor" in options.parts:
-            results.comparisons += [
-                _workload(one, region, floor, server, granted, options.rounds) for one in workloads.WORKLOADS
-            ]
-        if "across" in options.parts:
-            results.comparisons.append(_across(region, server, granted, options.rounds))
-    if "formats" in options.parts:
-        results.comparisons.append(_formats(region, server, granted["doctor"], options.rounds))
-    if "links" in options.parts:
-        results.comparisons += [
-            _linked(plain, workload, region, server, granted["doctor"], options.rounds)
-            for plain, workload in workloads.LINKED
-        ]
+    program = stack.enter_context(_server(folder / "server", region))
+    server = Side(program, region, Tokens(program.folder), options.portion)
+    results.quantities.append(Quantity("ready after start", program.started, READY_SECONDS, "s"))
+    if "floor" in options.parts:
+        floor = Side(stack.enter_context(_floor(folder / "floor", region)), region, None, options.portion)
+        for workload in workloads.WORKLOADS:
+            _note(results, options, workload.name, (floor, workload), (server, workload))
+    for part, compared in (("across", _across), ("formats", _formats), ("links", _links), ("pages", _pages)):
+        if part in options.parts:
+            compared(server, options, results)
+    if "patch" in options.parts:
+        _note(results, options, "JSON Patch / update", (server, workloads.UPDATE), (server, workloads.PATCH))
     if "dicom" in options.parts:
-        binary = programs.orthanc_binary()
-        if binary is None:
-            console.print("Orthanc is not installed: no DICOMweb figures (apt-get install orthanc orthanc-dicomweb)")
-        else:
-            (folder / "orthanc").mkdir()
-            orthanc = stack.enter_context(programs.orthanc_program(folder / "orthanc", binary))
-            results.comparisons += dicom.beside(orthanc, server, granted, options.rounds, patient_number=0)
-    memory = max(processes.resident(worker) for worker in processes.workers(server.roots))
+        _dicom(folder, server, options, results, stack)
+    memory = max(processes.resident(worker) for worker in processes.workers(program.roots))
     results.quantities.append(Quantity("memory of a worker", memory / 1e6, WORKER_BYTES / 1e6, "MB"))
     # Last, since answers of five megabytes are no measure of what a worker takes.
     if "feed" in options.parts:
-        results.comparisons.append(_feed(region, server, tokens.system(server.folder), options.rounds))
+        _feed(server, options, results)
 
 
 def _server(folder: Path, region: data.Region) -> AbstractContextManager[Program]:
     folder.mkdir()
     console.print(f"Writing {region.studies:,} studies of {region.patients:,} patients through the store")
+    begun = time.monotonic()
     bulk.fill(folder, region)
-    return programs.server_program(folder, tokens.ENVIRONMENT)
+    taken, size = time.monotonic() - begun, sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    console.print(f"{region.resources / taken:,.0f} resources a second, {size / region.resources / 1e3:.1f} kB each")
+    return programs.server_program(folder)
 
 
 def _floor(folder: Path, region: data.Region) -> AbstractContextManager[Program]:
@@ -150,100 +153,88 @@ def _floor(folder: Path, region: data.Region) -> AbstractContextManager[Program]
     return programs.floor_program(folder, region)
 
 
-def _turn(workload: workloads.Workload, region: data.Region, program: Program, token: str | None, seed: int) -> Figure:
-    queries = workload.queries(region, seed, workload.count)
-    return compare.measure(program, [workloads.wire(query, program.host, token) for query in queries], workload.status)
+def _note(
+    results: Results,
+    options: argparse.Namespace,
+    name: str,
+    base: tuple[Side, Workload],
+    ours: tuple[Side, Workload],
+) -> None:
+    """Measure two workloads beside each other; the goal is that of the second."""
+    with console.status(name):
+        result = turns.beside(name, base, ours, ours[1].goal, options.rounds)
+    console.print(f"{name}: {result.ratio:.2f} x")
+    results.comparisons.append(result)
 
 
-def _workload(
-    workload: workloads.Workload,
-    region: data.Region,
-    floor: Program,
-    server: Program,
-    granted: dict[str, str | None],
-    times: int,
-) -> Comparison:
-    token = granted["system" if workload.writes else "doctor"]
-    with console.status(workload.name):
-        figures = compare.rounds(
-            times,
-            {
-                "floor": partial(_turn, workload, region, floor, None),
-                "server": partial(_turn, workload, region, server, token),
-            },
-        )
-    ratio = figures["server"].cpu / figures["floor"].cpu
-    console.print(f"{workload.name}: {ratio:.2f} x floor")
-    return Comparison(workload.name, figures["floor"], figures["server"], ratio, workload.goal)
-
-
-def _across(region: data.Region, server: Program, granted: dict[str, str | None], times: int) -> Comparison:
+def _across(server: Side, options: argparse.Namespace, results: Results) -> None:
     """The latest twenty studies of all patients whom the doctor follows, beside those of one patient."""
     one = next(workload for workload in workloads.WORKLOADS if workload.name == "search20")
-    every = workloads.Workload("across", 3.0, one.count, 200, workloads.latest_across_patients)
-    turns = {
-        "one": partial(_turn, one, region, server, granted["doctor"]),
-        "every": partial(_turn, every, region, server, granted["doctor"]),
-    }
-    figures = compare.rounds(times, turns)
-    ratio = figures["every"].cpu / figures["one"].cpu
-    return Comparison(f"latest 20 of {region.patients:,} patients", figures["one"], figures["every"], ratio, 3.0)
+    every = Workload("across", 3.0, one.count, 200, workloads.latest_across_patients)
+    name = f"latest 20 of {server.region.patients:,} patients"
+    _note(results, options, name, (server, one), (server, every))
 
 
-def _formats(region: data.Region, server: Program, token: str | None, times: int) -> Comparison:
+def _formats(server: Side, options: argparse.Namespace, results: Results) -> None:
     """The read of a study in XML beside that in JSON."""
-    in_json = workloads.Workload("json", 10.0, 1_000, 200, workloads.study_in_json)
-    in_xml = workloads.Workload("xml", 10.0, 1_000, 200, workloads.study_in_xml)
-    turns = {one.name: partial(_turn, one, region, server, token) for one in (in_json, in_xml)}
-    figures = compare.rounds(times, turns)
-    ratio = figures["xml"].cpu / figures["json"].cpu
-    return Comparison("read in XML", figures["json"], figures["xml"], ratio, 10.0)
+    in_json = Workload("json", 10.0, 1_000, 200, workloads.study_in_json)
+    in_xml = Workload("xml", 10.0, 1_000, 200, workloads.study_in_xml)
+    _note(results, options, "read in XML / in JSON", (server, in_json), (server, in_xml))
 
 
-def _feed(region: data.Region, server: Program, token: str | None, times: int) -> Comparison:
+def _links(server: Side, options: argparse.Namespace, results: Results) -> None:
+    """Searches that follow references, each beside a plain one of as many rows."""
+    for plain, workload in workloads.LINKED:
+        for one in (plain, workload):
+            found = len(server.bundle(next(one.queries(server.region, 0, 1))).get("entry", ()))
+            if one.rows is not None and found not in one.rows:
+                raise RuntimeError(f"{one.name} found {found} rows")
+        _note(results, options, f"{workload.name} / {plain.name}", (server, plain), (server, workload))
+
+
+def _pages(server: Side, options: argparse.Namespace, results: Results) -> None:
+    """A page far into a search beside its first one; the walk there is not measured."""
+    first = workloads.first_page()
+    number = min(workloads.FAR, server.region.studies // workloads.PAGE)
+    far = server.page(first, number)
+    _note(results, options, f"page {number:,} / page 1", (server, workloads.page(first)), (server, workloads.page(far)))
+
+
+def _dicom(folder: Path, server: Side, options: argparse.Namespace, results: Results, stack: ExitStack) -> None:
+    binary = programs.orthanc_binary()
+    if binary is None or server.tokens is None:
+        console.print("Orthanc is not installed: no DICOMweb figures (apt-get install orthanc orthanc-dicomweb)")
+        return
+    (folder / "orthanc").mkdir()
+    orthanc = stack.enter_context(programs.orthanc_program(folder / "orthanc", binary))
+    results.comparisons += dicom.beside(orthanc, server.program, server.tokens, options.rounds, patient_number=0)
+
+
+def _feed(server: Side, options: argparse.Namespace, results: Results) -> None:
     """The latest thousand versions of studies, half of them past ones, beside the latest thousand studies."""
-    changes = [workloads.wire(query, server.host, token) for query in workloads.changes(region)]
-    compare.measure(server, changes, 200, connections=1)
-    search = workloads.Workload("studies", 3.0, 20, 200, workloads.latest_studies)
-    history = workloads.Workload("versions", 3.0, 20, 200, workloads.latest_versions)
-    turns = {one.name: partial(_turn, one, region, server, token) for one in (search, history)}
-    figures = compare.rounds(times, turns)
-    ratio = figures["versions"].cpu / figures["studies"].cpu
-    return Comparison("history feed of 1,000", figures["studies"], figures["versions"], ratio, 3.0)
-
-
-def _linked(
-    plain: str, workload: workloads.Workload, region: data.Region, server: Program, token: str | None, times: int
-) -> Comparison:
-    """A search that follows references, beside a plain one of as many rows."""
-    beside = next(one for one in workloads.WORKLOADS if one.name == plain)
-    beside = replace(beside, count=workload.count)
-    turns = {
-        "plain": partial(_turn, beside, region, server, token),
-        "linked": partial(_turn, workload, region, server, token),
-    }
-    with console.status(workload.name):
-        figures = compare.rounds(times, turns)
-    ratio = figures["linked"].cpu / figures["plain"].cpu
-    return Comparison(f"{workload.name} / {plain}", figures["plain"], figures["linked"], ratio, workload.goal)
+    server.turn(workloads.changes(server.region), 0)
+    search = Workload("studies", 3.0, 20, 200, workloads.latest_studies)
+    history = Workload("versions", 3.0, 20, 200, workloads.latest_versions)
+    _note(results, options, "history feed of 1,000", (server, search), (server, history))
 
 
 def _growth(folder: Path, options: argparse.Namespace, results: Results) -> None:
-    """The search of one patient's studies in a small region and in a large one, in alternation."""
-    search = next(workload for workload in workloads.WORKLOADS if workload.name == "search20")
+    """Reads and searches in a small region and in a large one, in alternation: their median delays."""
     with ExitStack() as stack:
-        servers = {}
-        for size in (GROWN[0], options.grown):
-            region = data.Region(round(size / RESOURCES_PER_PATIENT))
-            servers[str(size)] = region, stack.enter_context(_server(folder / f"grown-{size}", region))
-        # A token lives for five minutes, and the large region takes longer than that to write.
-        turns = {
-            size: partial(_turn, search, region, server, tokens.tokens(server.folder)["doctor"])
-            for size, (region, server) in servers.items()
-        }
-        small, large = compare.rounds(options.rounds, turns).values()
-    name = f"search20, p50, {GROWN[0]:,} to {options.grown:,}"
-    results.comparisons.append(Comparison(name, small, large, large.p50 / small.p50, 1.3))
+        small, large = (_grown(folder, size, options.portion, stack) for size in (options.small, options.grown))
+        for workload in workloads.GROWING:
+            name = f"{workload.name}, p50, {options.small:,} to {options.grown:,}"
+            with console.status(name):
+                found = turns.beside(name, (small, workload), (large, workload), GROWTH, options.rounds)
+            result = replace(found, ratio=found.ours.p50 / found.base.p50)
+            console.print(f"{name}: {result.ratio:.2f} x")
+            results.comparisons.append(result)
+
+
+def _grown(folder: Path, size: int, portion: float, stack: ExitStack) -> Side:
+    region = data.Region.of_resources(size)
+    program = stack.enter_context(_server(folder / f"grown-{size}", region))
+    return Side(program, region, Tokens(program.folder), portion)
 
 
 def _show(results: Results) -> None:

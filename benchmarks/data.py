@@ -20,6 +20,7 @@ Resource = dict[str, Any]
 IDENTIFIER_SYSTEM = "urn:oid:1.2.250.1.213.1.4.10"
 ESTABLISHMENT = "bench-hospital"
 DOCTOR = "bench-doctor"
+ENDPOINTS = 4
 MANY = 20
 ONE_IN = 20
 FIRST_STUDY = datetime(2021, 1, 1, 8, tzinfo=UTC)
@@ -38,6 +39,17 @@ class Region:
         """ImagingStudies of all patients."""
         many = -(-self.patients // ONE_IN)
         return many * MANY + (self.patients - many)
+
+    @property
+    def resources(self) -> int:
+        """The Patient and the CareTeam of each, and the studies with their reports."""
+        return 2 * (self.patients + self.studies)
+
+    @classmethod
+    def of_resources(cls, size: int) -> Region:
+        """The region of about so many resources."""
+        per_patient = 2 + 2 * (MANY + ONE_IN - 1) / ONE_IN
+        return cls(round(size / per_patient))
 
     def studies_of(self, patient: int) -> range:
         """The numbers of one patient's studies."""
@@ -145,6 +157,7 @@ def imaging_study(number: int, patient_number: int, *, identity: str | None = No
         "modality": [{"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "CT"}],
         "subject": {"reference": f"Patient/bench-p{patient_number}"},
         "started": started(number).isoformat(),
+        "endpoint": [{"reference": f"Endpoint/bench-e{number % ENDPOINTS}"}],
         "numberOfSeries": 3,
         "numberOfInstances": 15,
         "procedureCode": [
@@ -234,7 +247,7 @@ def care_team(patient_number: int) -> Resource:
 
 
 def directory() -> list[Resource]:
-    """The establishment and the doctor."""
+    """The establishment, the doctor, and the endpoints at which the establishment's studies are had."""
     return [
         {
             "resourceType": "Organization",
@@ -251,7 +264,25 @@ def directory() -> list[Resource]:
             "active": True,
             "name": [{"family": "Mesure", "given": ["Alix"]}],
         },
+        *(_endpoint(number) for number in range(ENDPOINTS)),
     ]
+
+
+def _endpoint(number: int) -> Resource:
+    return {
+        "resourceType": "Endpoint",
+        "id": f"bench-e{number}",
+        "status": "active",
+        "connectionType": {
+            "system": "http://terminology.hl7.org/CodeSystem/endpoint-connection-type",
+            "code": "dicom-wado-rs",
+        },
+        "name": f"Archive {number}",
+        "managingOrganization": {"reference": f"Organization/{ESTABLISHMENT}"},
+        "payloadType": [{"text": "DICOM"}],
+        "payloadMimeType": ["application/dicom"],
+        "address": f"https://archive-{number}.example.org/dicom-web",
+    }
 
 
 def new_patient(number: int) -> bytes:

@@ -16,6 +16,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from benchmarks import compare, data, load
 from benchmarks.programs import Program
+from benchmarks.tokens import Tokens
 
 PER_REQUEST = 50
 CONNECTIONS = 4
@@ -164,16 +165,16 @@ class Sender:
 
 
 def beside(
-    orthanc: Program, server: Program, tokens: dict[str, str | None], times: int, patient_number: int
+    orthanc: Program, server: Program, tokens: Tokens, times: int, patient_number: int
 ) -> list[compare.Comparison]:
-    """All DICOMweb workloads, in rounds that alternate. `tokens` has "system" for storing and "doctor" for reading."""
+    """All DICOMweb workloads, in rounds that alternate. The system stores and the doctor reads."""
     results = []
     large = Sender(template(512, patient_number), first=0, requests=4)
     small = Sender(template(64, patient_number), first=10_000, requests=8)
     for name, sender in (("STOW 512 x 512", large), ("STOW 64 x 64", small)):
         turns = {
             "orthanc": lambda number, sender=sender: sender.turn(orthanc, number, None),
-            "server": lambda number, sender=sender: sender.turn(server, number, tokens["system"]),
+            "server": lambda number, sender=sender: sender.turn(server, number, tokens.of("system")),
         }
         results.append(_compared(name, 1.0, compare.rounds(times, turns)))
     stored = large.requests * (times + 1)
@@ -189,7 +190,7 @@ def beside(
 
         turns = {
             "orthanc": lambda number, turn=turn: turn(orthanc, number, None),
-            "server": lambda number, turn=turn: turn(server, number, tokens["doctor"]),
+            "server": lambda number, turn=turn: turn(server, number, tokens.of("doctor")),
         }
         results.append(_compared(retrieval.name, retrieval.goal, compare.rounds(times, turns)))
     return results

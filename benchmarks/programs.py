@@ -121,14 +121,14 @@ def floor_program(folder: Path, region: data.Region) -> Iterator[Program]:
 
 
 @contextmanager
-def server_program(folder: Path, environment: dict[str, str]) -> Iterator[Program]:
+def server_program(folder: Path) -> Iterator[Program]:
     """The server over its embedded database, as an operator starts it."""
     port = free_port()
     command = [str(COMMANDS / "fhirserver"), "serve", "--data", str(folder), "--host", "127.0.0.1", "--port", str(port)]
     command += ["--workers", str(WORKERS)]
     log = folder / "server.log"
     begun = time.perf_counter()
-    with running(command, log, environment) as child:
+    with running(command, log) as child:
         wait_for(f"http://127.0.0.1:{port}/readyz", child, log)
         yield Program("server", port, (child.pid,), time.perf_counter() - begun, folder)
 

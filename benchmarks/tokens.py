@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -13,27 +15,26 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from benchmarks import data
 from benchmarks.programs import COMMANDS, ROOT
 
-# Longer than any run: what a token costs is measured, not what its renewal costs.
-LIFETIME = 6 * 3_600
-ENVIRONMENT = {"FHIRSERVER_TOKEN_LIFETIME": str(LIFETIME)}
+# A turn is done well within this; a token that lives no longer is renewed before the turn begins.
+LEFT_FOR_A_TURN = 180.0
 
 SYSTEM_CLIENT = "bench-his"
 _ORGANIZATION = f"Organization/{data.ESTABLISHMENT}"
 
+Who = Literal["doctor", "system"]
+
+_ASKED: Mapping[Who, tuple[str, ...]] = {
+    "doctor": ("--as", f"Practitioner/{data.DOCTOR}", "--organization", _ORGANIZATION),
+    "system": ("--as", f"client:{SYSTEM_CLIENT}"),
+}
+
 
 def _command(*arguments: str) -> str:
     command = [str(COMMANDS / "fhirserver"), *arguments]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}:\n{done.stdout}{done.stderr}")
     return done.stdout
-
-
-def _token(folder: Path, who: str, *options: str) -> str:
-    answer = _command("token", "--data", str(folder), "--as", who, "--json", *options)
-    return str(json.loads(answer)["access_token"])
 
 
 def _register(folder: Path) -> None:
@@ -48,15 +49,24 @@ def _register(folder: Path) -> None:
     )
 
 
-def tokens(folder: Path) -> dict[str, str | None]:
-    """A doctor's token for reading, and a hospital system's for writing; the system is registered first."""
-    _register(folder)
-    return {
-        "doctor": _token(folder, f"Practitioner/{data.DOCTOR}", "--organization", _ORGANIZATION),
-        "system": system(folder),
-    }
+class Tokens:
+    """A doctor's token for reading and a hospital system's for writing, renewed between what is measured.
 
+    The server gives none for more than five minutes, and a run takes longer than that.
+    """
 
-def system(folder: Path) -> str:
-    """A new token of the hospital's system, which is registered: the server gives none more than five minutes."""
-    return _token(folder, f"client:{SYSTEM_CLIENT}")
+    def __init__(self, folder: Path) -> None:
+        """Register the system with the server of that data folder; tokens are made when they are asked for."""
+        self._folder = folder
+        self._kept: dict[Who, tuple[str, float]] = {}
+        _register(folder)
+
+    def of(self, who: Who) -> str:
+        """A token that lives long enough for a turn."""
+        token, ends = self._kept.get(who, ("", 0.0))
+        if ends - time.monotonic() < LEFT_FOR_A_TURN:
+            begun = time.monotonic()
+            answer = json.loads(_command("token", "--data", str(self._folder), "--json", *_ASKED[who]))
+            token, ends = str(answer["access_token"]), begun + answer["expires_in"]
+            self._kept[who] = token, ends
+        return token

@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
+import orjson
+
 from benchmarks import data, load
 
 FHIR_JSON = "application/fhir+json"
+JSON_PATCH = "application/json-patch+json"
 
 # Numbers of resources that are created, far above those of any region.
 _NEW = itertools.count(100_000_000)
@@ -21,18 +24,20 @@ _NEW = itertools.count(100_000_000)
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One request before it is addressed: method, target below the FHIR base, and body."""
+    """One request before it is addressed: method, target below the FHIR base, body and its type."""
 
     method: str
     target: str
     body: bytes | None = None
+    content_type: str = FHIR_JSON
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A kind of request: its goal as a multiple of the floor, how often a round sends it, and the next one to send.
 
-    `writes` says whose token goes with it: a hospital's system writes, a doctor reads.
+    `writes` says whose token goes with it: a hospital's system writes, a doctor reads. `rows` is how many entries an
+    answer has, where that is looked at before it is measured: a search that finds nothing is quick, too.
     """
 
     name: str
@@ -41,6 +46,8 @@ class Workload:
     status: int
     make: Callable[[data.Region, random.Random], Query]
     writes: bool = False
+    rows: range | None = None
+    connections: int = 8
 
     def queries(self, region: data.Region, seed: int, count: int) -> Iterator[Query]:
         """`count` requests, the same for the same seed, but for the numbers of what is created."""
@@ -52,7 +59,7 @@ def wire(query: Query, host: str, token: str | None) -> bytes:
     """The request as it is sent to one of the programs."""
     headers = {"Accept": FHIR_JSON}
     if query.body is not None:
-        headers["Content-Type"] = FHIR_JSON
+        headers["Content-Type"] = query.content_type
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     return load.request(query.method, f"/fhir{query.target}", host=host, headers=headers, body=query.body)
@@ -93,18 +100,61 @@ WORKLOADS = (
 )
 
 
-def changes(region: data.Region) -> list[Query]:
+def changes(region: data.Region) -> Workload:
     """Three updates of each of 250 studies, one study after the other: two of the versions are past ones then."""
     studies = [(number, patient) for patient in region.with_many() for number in region.studies_of(patient)]
-    return [
+    queries = iter(
         Query("PUT", f"/ImagingStudy/bench-s{number}", data.changed_study(number, patient, turn))
         for turn in range(3)
         for number, patient in studies[:CHANGED]
-    ]
+    )
+    count = 3 * min(CHANGED, len(studies))
+    return Workload("changes", 1.0, count, 200, lambda _region, _chance: next(queries), writes=True, connections=1)
 
 
 CHANGED = 250
 """Studies that are changed before the feed is measured."""
+
+
+def _to_be_changed(region: data.Region) -> tuple[int, int, int]:
+    """A new number, and a study with its patient: requests under way at once are of different patients."""
+    turn = next(_NEW)
+    patients = region.with_many()
+    patient = patients[turn % len(patients)]
+    return turn, region.studies_of(patient)[turn // len(patients) % data.MANY], patient
+
+
+def _update(region: data.Region, _chance: random.Random) -> Query:
+    """A whole study, of which one element is another than before."""
+    turn, number, patient = _to_be_changed(region)
+    return Query("PUT", f"/ImagingStudy/bench-s{number}", data.changed_study(number, patient, turn))
+
+
+def _patch(region: data.Region, _chance: random.Random) -> Query:
+    """That element alone."""
+    turn, number, _ = _to_be_changed(region)
+    change = [{"op": "replace", "path": "/description", "value": f"Change {turn}"}]
+    return Query("PATCH", f"/ImagingStudy/bench-s{number}", orjson.dumps(change), JSON_PATCH)
+
+
+UPDATE = Workload("update", 1.0, 400, 200, _update, writes=True)
+PATCH = Workload("JSON Patch", 1.3, 400, 200, _patch, writes=True)
+
+
+PAGE = 10
+"""Entries of a page where pages far in are measured."""
+FAR = 1_000
+"""The page that is held against the first."""
+
+
+def first_page() -> Query:
+    """The first page of all studies."""
+    return Query("GET", f"/ImagingStudy?_count={PAGE}")
+
+
+def page(query: Query) -> Workload:
+    """One page, again and again."""
+    return Workload("page", 1.1, 400, 200, lambda _region, _chance: query)
 
 
 def latest_versions(_region: data.Region, _chance: random.Random) -> Query:
@@ -162,17 +212,52 @@ def _with_patient(region: data.Region, chance: random.Random) -> Query:
     return Query("GET", f"{plain}&_include=ImagingStudy:patient&_include=ImagingStudy:endpoint")
 
 
+def _patients20(region: data.Region, chance: random.Random) -> Query:
+    """Twenty studies of twenty patients."""
+    with_one = [
+        number
+        for block in chance.sample(region.with_many()[:-1], 2)
+        for number in chance.sample(range(block + 1, block + data.ONE_IN), 10)
+    ]
+    return Query(
+        "GET", f"/ImagingStudy?patient={','.join(f'Patient/bench-p{number}' for number in with_one)}&_count=20"
+    )
+
+
+def _with_patients(region: data.Region, chance: random.Random) -> Query:
+    """Twenty studies with their twenty patients and the endpoints."""
+    plain = _patients20(region, chance).target
+    return Query("GET", f"{plain}&_include=ImagingStudy:patient&_include=ImagingStudy:endpoint")
+
+
 def _with_reports(region: data.Region, chance: random.Random) -> Query:
     """A patient with the twenty reports."""
     token = f"{data.IDENTIFIER_SYSTEM}|{data.identifier_of(chance.choice(region.with_many()))}"
     return Query("GET", f"/Patient?identifier={quote(token, safe=':')}&_revinclude=DiagnosticReport:patient")
 
 
+def _exactly(count: int) -> range:
+    return range(count, count + 1)
+
+
+_BY_PATIENT = Workload("search20", 2.0, 400, 200, _search20, rows=_exactly(20))
+_BY_PATIENTS = Workload("search20 of 20 patients", 2.0, 400, 200, _patients20, rows=_exactly(20))
+_BY_IDENTIFIER = Workload("ident", 2.0, 400, 200, _ident, rows=_exactly(1))
+
+CHAIN = Workload("chain", 2.0, 400, 200, _by_name, rows=_exactly(20))
+
 LINKED = (
-    ("search20", Workload("chain", 2.0, 400, 200, _by_name)),
-    ("search20", Workload("chain of two steps", 2.0, 400, 200, _two_steps)),
-    ("ident", Workload("_has", 2.0, 400, 200, _has)),
-    ("search20", Workload("_include", 2.0, 400, 200, _with_patient)),
-    ("search20", Workload("_revinclude", 2.0, 400, 200, _with_reports)),
+    (_BY_PATIENT, CHAIN),
+    (_BY_PATIENT, Workload("chain of two steps", 2.0, 400, 200, _two_steps, rows=_exactly(20))),
+    (_BY_IDENTIFIER, Workload("_has", 2.0, 400, 200, _has, rows=_exactly(1))),
+    (_BY_PATIENT, Workload("_include", 2.0, 400, 200, _with_patient, rows=_exactly(20 + 1 + data.ENDPOINTS))),
+    (
+        _BY_PATIENTS,
+        Workload("_include", 2.0, 400, 200, _with_patients, rows=range(20 + 20 + 1, 20 + 20 + data.ENDPOINTS + 1)),
+    ),
+    (_BY_PATIENT, Workload("_revinclude", 2.0, 400, 200, _with_reports, rows=_exactly(1 + 20))),
 )
 """The plain search beside which each is measured, and the workload; its goal is a multiple of the plain search."""
+
+GROWING = (*WORKLOADS[:3], CHAIN)
+"""What must not be slower in a large region than in a small one."""
