@@ -6,6 +6,7 @@ rules of `consent` then hide it from whom that resource is hidden. It keeps them
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
@@ -13,6 +14,8 @@ from fhirserver.access import Access, Noted, visibility
 from fhirserver.store.rows import Row
 
 Labels = tuple[str, ...]
+
+_REFERENCE = re.compile(rb'([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:"|/_history/)')
 
 
 def labels_of(access: Access, interaction: str, row: Row) -> Labels:
@@ -73,23 +76,24 @@ def disclosed(
 
 
 def _hanging(
-    matches: Sequence[tuple[Row, Labels]], included: Iterable[tuple[Row, Labels]]
+    matches: Sequence[tuple[Row, Labels]], included: Sequence[tuple[Row, Labels]]
 ) -> Iterator[tuple[Row, Labels]]:
     """Give a row that is there only because hidden ones include it their labels too: its number would tell of them.
 
     Who refers to whom is read from the bytes; a row for which that cannot be seen has the labels of every match.
     """
-    every = [labels for _, labels in matches]
+    every = tuple(dict.fromkeys(label for _, labels in matches for label in labels))
+    by_reference = {match.reference: labels for match, labels in matches}
+    referring: dict[str, list[Labels]] = {row.reference: [] for row, _ in included}
+    for match, labels in matches:
+        for reference in _references(match) & referring.keys():
+            referring[reference].append(labels)
     for row, labels in included:
-        above = [more for match, more in matches if _are_linked(match, row)]
-        inherited = () if () in above else [label for more in above or every for label in more]
+        above = [*referring[row.reference], *(by_reference[one] for one in _references(row) & by_reference.keys())]
+        inherited = () if () in above else [label for more in above for label in more] or every
         yield row, tuple(dict.fromkeys((*labels, *inherited)))
 
 
-def _are_linked(one: Row, other: Row) -> bool:
-    return _refers(one, other) or _refers(other, one)
-
-
-def _refers(one: Row, other: Row) -> bool:
-    reference = other.reference.encode()
-    return reference + b'"' in one.body or reference + b"/_history/" in one.body
+def _references(row: Row) -> set[str]:
+    """The resources of this server that a row names, with or without a version, by whatever address."""
+    return {reference.decode() for reference in _REFERENCE.findall(row.body)}

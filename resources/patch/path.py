@@ -27,6 +27,8 @@ LONGEST = 1000
 MOST_STEPS = 500_000
 """Elements that the paths of one patch may look at."""
 _DEEPEST = 20
+_AT_ONCE = 100
+"""Characters of a text that cost as much to look at as an element."""
 
 Item: TypeAlias = "Place | str | bool | int | Literal"
 Items: TypeAlias = list[Any]
@@ -340,9 +342,10 @@ def _extension(url: str) -> Evaluate:
 
 def _text_test(test: Callable[[str, str], bool]) -> Callable[[str], Evaluate]:
     def made(text: str) -> Evaluate:
-        def evaluate(_budget: Budget, items: Items) -> Items:
-            values = [_value(item) for item in items]
-            return [test(value, text) for value in values if isinstance(value, str)]
+        def evaluate(budget: Budget, items: Items) -> Items:
+            values = [value for item in items if isinstance(value := _value(item), str)]
+            budget.spend(sum(1 + len(value) // _AT_ONCE for value in values))
+            return [test(value, text) for value in values]
 
         return evaluate
 

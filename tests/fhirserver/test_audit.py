@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,15 +13,18 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consent.decision import Decision, Reason
 from consent.facts import OPEN_END, OPEN_START, audience
 from consent.policy import DEFAULT
 from consent.request import Actor, parse_scopes
 from fhirserver import audit
-from fhirserver.access import Access, Noted
+from fhirserver.access import VISIBILITY_SYSTEMS, Access, Noted
 from fhirserver.audit import codes
 from fhirserver.audit.event import Event
+from fhirserver.audit.hidden import disclosed
 from fhirserver.search.values import extract
 from fhirserver.store.facts import static_facts
 from fhirserver.store.rows import Row
@@ -794,3 +797,39 @@ def test_a_dicom_query_that_concerns_several_patients_tells_none_of_them_the_oth
     events = audit.dicom_events(access(), "query", patients=patients, query="/dicomweb/studies?PatientID=42")
     whole = base64.b64encode(b"/dicomweb/studies?PatientID=42")
     assert [whole in event.body for event in events] == [False, False, True]
+
+
+# Rows that are there only because hidden ones include them
+
+
+def _linked(one: Row, other: Row) -> bool:
+    return any(f'{b.reference}"'.encode() in a.body for a, b in ((one, other), (other, one)))
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 5), max_size=3)), max_size=5),
+    st.lists(st.sets(st.integers(0, 4), max_size=2), max_size=5),
+)
+def test_what_only_hidden_rows_include_is_counted_for_nobody_from_whom_they_are_hidden(
+    matches: list[tuple[bool, set[int]]], included: list[set[int]]
+) -> None:
+    labels = [f"{system}|x" for system in sorted(VISIBILITY_SYSTEMS)[:1]]
+
+    def made(type_: str, number: int, refers: Iterable[str], *, is_hidden: bool) -> Row:
+        found = row(type_, str(number), patients=[f"Patient/{type_}{number}"], labels=labels if is_hidden else [])
+        return replace(found, body=json.dumps([{"reference": one} for one in sorted(refers)]).encode())
+
+    first = [
+        made("DiagnosticReport", n, {f"Observation/{one}" for one in refers}, is_hidden=is_hidden)
+        for n, (is_hidden, refers) in enumerate(matches)
+    ]
+    others = [
+        made("Observation", n, {f"http://x/fhir/DiagnosticReport/{one}" for one in refers}, is_hidden=False)
+        for n, refers in enumerate(included)
+    ]
+    counted = disclosed(first, others)
+    for other in others:
+        above = [one for one in first if _linked(one, other)]
+        # Where it cannot be seen who brought a row, any hidden one may have.
+        is_hidden = any(one.facts["labels"] for one in first) and all(one.facts["labels"] for one in above)
+        assert counted[other.patients[0], tuple(labels) if is_hidden else ()] == 1

@@ -109,6 +109,15 @@ def test_the_elements_looked_at_are_counted() -> None:
         path.find(many, budget)
 
 
+@pytest.mark.parametrize("function", ["contains", "startsWith", "endsWith"])
+def test_the_characters_looked_at_are_counted_too(function: str) -> None:
+    long = {"resourceType": "Patient", "name": [{"text": "a" * 100_000} for _ in range(20)]}
+    path = Path.read(f"Patient.name.where(text.{function}('b'))")
+    assert path.find(long, Budget(25_000)) == []
+    with pytest.raises(CostlyPatchError):
+        path.find(long, Budget(15_000))
+
+
 # Against fhirpathpy, which gives values only
 
 _STEPS = st.sampled_from([
