@@ -37,7 +37,8 @@ def search_values(
     }
     if extracted.place is not None:
         found["place"] = list(extracted.place)
-    if inside := [_contained(one, config) for one in resource.get("contained", ())]:
+    contained = (one for one in resource.get("contained", ()) if one["resourceType"] in SUPPORTED)
+    if inside := [_contained(one, config) for one in contained]:
         found["in"] = inside
     return found
 

@@ -144,14 +144,13 @@ def test_only_containers_that_the_token_covers_are_searched(caller, report, fami
 
 def test_what_refers_to_a_resource_does_not_refer_to_a_contained_one_of_its_id(his, doctor, declared, report, family):
     report()
-    operator_id = "p"
     his.make(
         {
             "resourceType": "Observation",
             "status": "final",
             "code": {"text": "x"},
             "subject": {"reference": declared},
-            "performer": [{"reference": f"Practitioner/{operator_id}"}],
+            "performer": [{"reference": "Practitioner/p"}],
         }
     )
     asked = f"Practitioner?family={family}&_has:Observation:performer:status=final&_contained=true"
@@ -201,3 +200,43 @@ def test_what_has_no_meaning_with_it_is_refused(doctor, asked, expression):
     response = doctor.get(asked)
     [issue] = issues_of(response)
     assert (response.status_code, issue["code"], issue["expression"]) == (400, "not-supported", [expression])
+
+
+@pytest.mark.parametrize(
+    "contained",
+    [
+        {"resourceType": "Parameters"},
+        {"resourceType": "Binary", "contentType": "text/plain", "data": "YQ=="},
+        {"resourceType": "Bundle", "type": "collection"},
+        {"resourceType": "Location", "position": {"longitude": 2, "latitude": 48}},
+    ],
+)
+def test_what_cannot_be_searched_may_be_contained_all_the_same(his, doctor, declared, contained):
+    reference = {"url": "http://example.org/about", "valueReference": {"reference": "#c"}}
+    made = his.make(
+        {
+            "resourceType": "DiagnosticReport",
+            "status": "final",
+            "code": {"text": "x"},
+            "subject": {"reference": declared},
+            "extension": [reference],
+            "contained": [{**contained, "id": "c"}],
+        }
+    )["id"]
+    assert doctor.get(f"DiagnosticReport/{made}").json["contained"][0]["resourceType"] == contained["resourceType"]
+
+
+def test_a_contained_place_is_near(his, doctor, declared, family):
+    place = {"resourceType": "Location", "id": "l", "name": family, "position": {"longitude": 2, "latitude": 48}}
+    his.make(
+        {
+            "resourceType": "DiagnosticReport",
+            "status": "final",
+            "code": {"text": "x"},
+            "subject": {"reference": declared},
+            "extension": [{"url": "http://example.org/at", "valueReference": {"reference": "#l"}}],
+            "contained": [place],
+        }
+    )
+    assert len(found(doctor.get(f"Location?name={family}&near=48|2|5|km&_contained=true"))) == 1
+    assert found(doctor.get(f"Location?name={family}&near=49|2|5|km&_contained=true")) == []
