@@ -139,7 +139,7 @@ class _Reader:
                 steps.append(_index(self._integer()))
                 self._expect("]")
             elif self._takes("as"):
-                steps.append(_of_type(self._type()))
+                steps.append(_as(self._type()))
             else:
                 break
         self._depth -= 1
@@ -187,7 +187,7 @@ class _Reader:
                 return lambda _, items: [bool(items)]
             return _WITH_CRITERION[name](self.criterion())
         if name in {"ofType", "as"}:
-            return _of_type(self._type())
+            return (_as if name == "as" else _of_type)(self._type())
         if name in {"skip", "take"}:
             count = self._integer()
             return (lambda _, items: items[count:]) if name == "skip" else (lambda _, items: items[:count])
@@ -308,6 +308,17 @@ def _of_type(type_name: str) -> Evaluate:
     return lambda _, items: [item for item in items if isinstance(item, Place) and is_a(item.type, type_name)]
 
 
+def _as(type_name: str) -> Evaluate:
+    of_type = _of_type(type_name)
+
+    def evaluate(budget: Budget, items: Items) -> Items:
+        if len(items) > 1:
+            raise LookupError("as() is asked of several elements")
+        return of_type(budget, items)
+
+    return evaluate
+
+
 def _single(_budget: Budget, items: Items) -> Items:
     if len(items) > 1:
         raise LookupError("single() finds several elements")
@@ -343,7 +354,9 @@ def _extension(url: str) -> Evaluate:
 def _text_test(test: Callable[[str, str], bool]) -> Callable[[str], Evaluate]:
     def made(text: str) -> Evaluate:
         def evaluate(budget: Budget, items: Items) -> Items:
-            values = [value for item in items if isinstance(value := _value(item), str)]
+            values = [_value(item) for item in items]
+            if not all(isinstance(value, str) for value in values):
+                raise LookupError("what is no text is asked for one")
             budget.spend(sum(1 + len(value) // _AT_ONCE for value in values))
             return [test(value, text) for value in values]
 

@@ -93,7 +93,9 @@ def test_what_is_no_path_of_a_patch_is_refused_before_it_is_asked(path: str) -> 
 @pytest.mark.parametrize(
     "path",
     ["Patient.nosuch", "Observation.status", "Patient.birthDate.nosuch", "Patient.name.single()",
-     "Patient.name.where(given)", "Patient.name.where(nosuch = 'x')", "Patient.deceasedBoolean"],
+     "Patient.name.where(given)", "Patient.name.where(nosuch = 'x')", "Patient.deceasedBoolean",
+     "Patient.name.as(HumanName).use", "Patient.where(name.contains('x'))",
+     "Patient.telecom.where(rank.startsWith('1'))"],
 )  # fmt: skip
 def test_a_path_that_cannot_be_right_says_so(path: str) -> None:
     with pytest.raises(InapplicablePatchError):
