@@ -76,6 +76,6 @@ def _write(store: ResourceStore, resources: Iterable[data.Resource]) -> None:
 
     def work(unit: Unit) -> None:
         for parsed in checked:
-            unit.create(parsed, id_=parsed.resource["id"])
+            unit.create(parsed, id_=parsed.resource["id"], is_fresh=True)  # the database was empty
 
     store.transact(work)

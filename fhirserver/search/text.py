@@ -54,7 +54,7 @@ def add(resource: Mapping[str, Any], into: Collector) -> None:
 def _texts(resource: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if text := narrative(resource):
         yield f"_text{SEPARATOR}", text
-    for text in texts(resource):
+    for text in dict.fromkeys(texts(resource)):  # the instances of a series repeat one title
         yield f"_content{SEPARATOR}", text
 
 
