@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
@@ -33,7 +34,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from fhirserver import __version__
-from fhirserver.config import Config
+from fhirserver.config import MOST_PORTS, Config
 from fhirserver.errors import FhirError, NotFound, Unavailable
 from fhirserver.signals import HeldSignals, interrupt_once
 
@@ -52,6 +53,8 @@ _READY_TIMEOUT = 60.0
 _POLL_INTERVAL = 0.05
 _WORKER_STOP_TIMEOUT = 15  # seconds for requests under way
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_CANNOT_START = signal.SIGUSR1
+"""What a worker sends to the main process where it cannot make its application."""
 
 # What a person's token covers when nothing else is asked for; what it opens is decided by consent.
 _DEFAULT_SCOPES = {
@@ -102,7 +105,9 @@ def main() -> None:
 def serve(
     data: DataOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (FHIRSERVER_HOST).")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on (FHIRSERVER_PORT).")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=MOST_PORTS, help="Port to listen on (FHIRSERVER_PORT).")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (FHIRSERVER_WORKERS).")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Fill an empty server with the demo region.")] = False,
 ) -> None:
@@ -133,19 +138,35 @@ def worker() -> Flask:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         raise SystemExit("the main process has ended")
-    from fhirserver.app import application
+    try:
+        from fhirserver.app import application
 
-    return application()
+        return application()
+    except Exception:
+        os.kill(parent, _CANNOT_START)
+        raise
 
 
 def _run_workers(config: Config) -> None:
+    """Serve until a signal ends it. Ends the command where a worker cannot start; one that dies later is replaced.
+
+    granian starts every worker anew that ends, and sees a loop only where the same one ends twice in a row: two that
+    cannot start would take turns for ever.
+    """
     from granian import Granian
     from granian.constants import Interfaces
     from granian.log import LogLevels
 
     # A fork would copy the threads' locks and the lock on the data folder.
     multiprocessing.set_start_method("spawn", force=True)
-    Granian(
+    failures: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        failures.append(number)
+        signal.raise_signal(signal.SIGTERM)  # upon which granian stops the other workers
+
+    signal.signal(_CANNOT_START, end)
+    server = Granian(
         "fhirserver.cli:worker",
         address=config.host,
         port=config.port,
@@ -157,7 +178,12 @@ def _run_workers(config: Config) -> None:
         log_level=LogLevels.error,
         respawn_failed_workers=True,
         workers_kill_timeout=_WORKER_STOP_TIMEOUT,
-    ).serve()
+    )
+    try:
+        server.serve()
+    finally:
+        if failures:
+            _fail(CANNOT_BE_HAD, "a worker could not start; what it said is above")
 
 
 @contextmanager

@@ -14,6 +14,9 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+MOST_PORTS = 65_535
 
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?", re.ASCII)
 
@@ -65,6 +68,53 @@ class Switch(StrEnum):
     OFF = "off"
 
 
+class Zone(str):
+    """A time zone of the IANA database. Raises ValueError for the name of none."""
+
+    __slots__ = ()
+
+    def __new__(cls, name: str) -> Self:
+        """Read the text of the setting."""
+        try:
+            ZoneInfo(name)
+        except (KeyError, OSError) as error:  # a folder of the database is an OSError
+            raise ValueError(f"not a time zone: {name}") from error
+        return super().__new__(cls, name)
+
+
+class Some(int):
+    """A number of what there must be at least one of. Raises ValueError for fewer."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str | int) -> Self:
+        """Read the text of the setting."""
+        number = super().__new__(cls, text)
+        if number < 1:
+            raise ValueError(f"at least 1 is needed, not {number}")
+        return number
+
+
+class Port(int):
+    """A TCP port. Raises ValueError for a number that is none."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str | int) -> Self:
+        """Read the text of the setting."""
+        number = super().__new__(cls, text)
+        if not 1 <= number <= MOST_PORTS:
+            raise ValueError(f"not a port: {number}")
+        return number
+
+
+class TreatingSpan(StrEnum):
+    """How much of a record treating opens."""
+
+    RECORD = "record"
+    EXAM = "exam"
+
+
 class ProxyHeader(StrEnum):
     """Which header a listed proxy writes."""
 
@@ -82,9 +132,9 @@ class Config:
 
     data: Path = _setting(Path("data"), "FHIRSERVER_DATA", "Folder of keys, objects and the embedded database.")
     host: str = _setting("127.0.0.1", "FHIRSERVER_HOST", "Address to listen on.")
-    port: int = _setting(8080, "FHIRSERVER_PORT", "Port to listen on.")
-    workers: int = _setting(2, "FHIRSERVER_WORKERS", "Worker processes.")
-    threads: int = _setting(8, "FHIRSERVER_THREADS", "Requests that one worker answers at once.")
+    port: int = _setting(Port(8080), "FHIRSERVER_PORT", "Port to listen on.")
+    workers: int = _setting(Some(2), "FHIRSERVER_WORKERS", "Worker processes.")
+    threads: int = _setting(Some(8), "FHIRSERVER_THREADS", "Requests that one worker answers at once.")
     public_base: str = _setting(
         "", "FHIRSERVER_PUBLIC_BASE", "Address by which clients reach the server, scheme and path included."
     )
@@ -101,7 +151,7 @@ class Config:
         "", "FHIRSERVER_MONGODB_URI", "Replica set to use; empty starts the embedded one under the data folder."
     )
     database: str = _setting("fhirserver", "FHIRSERVER_DATABASE", "Name of the MongoDB database.")
-    zone: str = _setting("Europe/Paris", "FHIRSERVER_ZONE", "Zone of dates that carry none.")
+    zone: str = _setting(Zone("Europe/Paris"), "FHIRSERVER_ZONE", "Zone of dates that carry none.")
     objects_uri: str = _setting(
         "",
         "FHIRSERVER_OBJECTS_URI",
@@ -135,14 +185,16 @@ class Config:
         90, "FHIRSERVER_TREATING_DAYS", "Days after an exam during which who performed it sees the whole record."
     )
     treating_span: str = _setting(
-        "record", "FHIRSERVER_TREATING_SPAN", "What treating opens: the whole 'record', or the performed 'exam' only."
+        TreatingSpan.RECORD,
+        "FHIRSERVER_TREATING_SPAN",
+        "What treating opens: the whole 'record', or the performed 'exam' only.",
     )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
         """Settings from `environ` (the process's own by default), then from `overrides` that are not None.
 
-        Raises ValueError where a number is not one, or a choice none of those offered.
+        Raises ValueError where a number is not one or out of bounds, a choice none of those offered, or a zone unknown.
         """
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}

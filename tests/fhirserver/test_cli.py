@@ -500,6 +500,53 @@ def test_a_command_that_is_stopped_leaves_no_mongod_behind(tmp_path, sign):
     assert processes_of(tmp_path) == []
 
 
+def test_a_worker_that_cannot_start_ends_the_server_with_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nif '--multiprocessing-fork' in sys.orig_argv: sys.modules['fhirserver.app'] = None\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = Server(tmp_path / "data", free_port(), "--workers", "2")
+    try:
+        said = server.process.communicate(timeout=60)[0]
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+    assert server.process.returncode == 3
+    assert said.rstrip().endswith("fhirserver: a worker could not start; what it said is above")
+    assert processes_of(tmp_path) == []
+
+
+def test_a_worker_that_dies_later_is_replaced(tmp_path):
+    with serving(tmp_path, "--workers", "1") as server:
+        (worker,) = workers_of(server.process.pid)
+        os.kill(worker, signal.SIGKILL)
+        while Path(f"/proc/{worker}").exists():  # until it is waited for
+            os.sched_yield()
+        server.until_ready()
+        assert worker not in workers_of(server.process.pid)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ZONE", "Europe/Nowhere"),
+        ("ZONE", "Europe"),
+        ("ZONE", "../etc"),
+        ("TREATING_SPAN", "exams"),
+        ("THREADS", "0"),
+        ("WORKERS", "-1"),
+        ("PORT", "65536"),
+        ("PORT", "0"),
+    ],
+)
+def test_a_setting_that_no_worker_could_start_with_is_refused_before_there_is_one(tmp_path, variable, value):
+    environment = {f"FHIRSERVER_{variable}": value}
+    refused = CliRunner().invoke(app, ["serve", "--data", str(tmp_path / "data")], env=environment)
+    assert refused.exit_code == 2
+    assert value in refused.stderr
+    assert not (tmp_path / "data").exists()
+
+
 def test_the_keys_and_data_are_their_owners_only(server):
     folder = server.data / "mongodb"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
