@@ -38,16 +38,8 @@ def sharing(config: Config) -> Callable[[Response], Response]:
     origins = config.cors_origins
 
     def share(response: Response) -> Response:
-        origin = request.headers.get("Origin")
-        if origin is None:
-            return response
-        path = request.path
-        if path in PUBLIC or ("*" in origins and _is_shared(path)):
-            allowed = "*"
-        elif origin.lower() in origins and _is_shared(path):
-            allowed = origin
-            response.vary.add("Origin")
-        else:
+        allowed = _allowed(response)
+        if allowed is None:
             return response
         headers = response.headers
         headers["Access-Control-Allow-Origin"] = allowed
@@ -58,6 +50,17 @@ def sharing(config: Config) -> Callable[[Response], Response]:
         else:
             headers["Access-Control-Expose-Headers"] = _EXPOSED
         return response
+
+    def _allowed(response: Response) -> str | None:
+        """The origin whose pages may read the answer, `*` for all; what depends on who asks says so to caches."""
+        path = request.path
+        if path in PUBLIC or ("*" in origins and _is_shared(path)):
+            return "*"  # whoever asks, also without an Origin: so a cache has one answer for all
+        if not origins or not _is_shared(path):
+            return None
+        response.vary.add("Origin")
+        origin = request.headers.get("Origin")
+        return origin if origin is not None and origin.lower() in origins else None
 
     return share
 

@@ -164,3 +164,30 @@ def test_all_origins_may_be_listed_by_a_star(open_to):
     http = open_to("*")
     assert http.options("/fhir/Patient", headers=PREFLIGHT).headers["Access-Control-Allow-Origin"] == "*"
     assert "Access-Control-Allow-Origin" not in http.get("/docs", headers={"Origin": APP}).headers
+
+
+def test_an_answer_that_depends_on_the_origin_says_so_whoever_asks(listed, his, patient):
+    for sent in ({}, {"Origin": APP}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
+        for path in (patient, "Patient/never-was", "Patient?_id=x"):
+            response = Caller(listed, his.token).get(path, **sent)
+            assert "Origin" in response.vary, (path, sent)
+        assert "Origin" in listed.get("/fhir/Patient/x", headers=sent).vary, "refused for want of a token"
+        assert "Origin" in listed.options("/fhir/Patient/x", headers={**PREFLIGHT, **sent}).vary
+        assert "Origin" in listed.post("/oauth/token", headers=sent).vary
+        assert "Origin" in listed.get("/dicomweb/studies", headers=sent).vary
+
+
+def test_an_answer_that_is_the_same_for_every_origin_is_one_for_caches(app, listed, open_to):
+    for http, path in (
+        (app.test_client(), "/fhir/metadata"),
+        (listed, "/fhir/metadata"),
+        (open_to("*"), "/fhir/Patient/x"),
+    ):
+        for sent in ({}, {"Origin": APP}, {"Origin": "https://any.example"}):
+            response = http.get(path, headers=sent)
+            assert response.headers["Access-Control-Allow-Origin"] == "*", (path, sent)
+            assert "Origin" not in response.vary
+    for http, path in ((app.test_client(), "/fhir/Patient/x"), (listed, "/docs"), (listed, "/readyz")):
+        response = http.get(path)
+        assert "Origin" not in response.vary, path
+        assert "Access-Control-Allow-Origin" not in response.headers
