@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fhirserver.errors import PreconditionFailed, Unprocessable
+from fhirserver import audit
+from fhirserver.errors import FhirError, PreconditionFailed, Unprocessable
 from fhirserver.interactions.context import Context
 from fhirserver.interactions.preconditions import etag
 from fhirserver.operations.operation import Given, Made, Parameter, Target
@@ -43,9 +44,13 @@ def relabel(context: Context, target: Target, given: Given, change: Change) -> M
 
     def work(unit: Unit) -> Row:
         row = unit.read(target.type, target.id)
-        if given.if_match is not None:
-            _check_version(context, unit, row, given)
-        parsed = context.check(target.type, _changed(row.body, labels, change))
+        try:
+            if given.if_match is not None:
+                _check_version(context, unit, row, given)
+            parsed = context.check(target.type, _changed(row.body, labels, change))
+        except FhirError:  # it tells something of what is there, as with a patch
+            context.note(audit.read_events(context.access, row, context.decision_on(row)))
+            raise
         written = unit.update(parsed, target.id).row
         context.record_write(unit, "update", written)
         return written

@@ -110,6 +110,30 @@ def test_a_change_of_labels_is_in_the_audit_as_an_update(his, observation, audit
     assert f"{observation}/_history/2" in json.dumps(event)
 
 
+@pytest.mark.parametrize("name", ["meta-add", "meta-delete"])
+def test_a_change_of_labels_that_was_too_late_is_in_the_audit_for_it_told_what_is_there(
+    his, other_his, observation, declared, audit_of, name
+):
+    late = his.post(f"{observation}/${name}", given(tag=[TAG]), If_Match='W/"7"', X_Request_Id=f"late-{name}")
+    assert late.status_code == 412
+    told = [event for event in audit_of() if f"late-{name}" in json.dumps(event)]
+    assert [event["subtype"][0]["code"] for event in told] == ["read"]
+    assert observation in json.dumps(told)
+    assert declared in json.dumps(told)
+    refused = other_his.post(f"{observation}/${name}", given(tag=[TAG]), If_Match='W/"7"', X_Request_Id=f"no-{name}")
+    assert refused.status_code == 404
+    assert all(event["outcome"] != "0" for event in audit_of() if f"no-{name}" in json.dumps(event))
+
+
+def test_a_change_of_labels_that_does_not_fit_is_in_the_audit_for_it_told_what_is_there(his, declared, audit_of):
+    made = his.make({"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": declared},
+                     "meta": {"profile": ["urn:p"], "_profile": [{"id": "a"}]}})  # fmt: skip
+    response = his.post(f"Basic/{made['id']}/$meta-add", given(profile=["urn:q"]), X_Request_Id="unfit-1")
+    assert response.status_code == 422
+    [event] = [event for event in audit_of() if "unfit-1" in json.dumps(event)]
+    assert event["subtype"][0]["code"] == "read"
+
+
 def test_reading_labels_is_in_the_audit_of_the_patient(doctor, observation, declared, audit_of):
     doctor.get(f"{observation}/$meta", X_Request_Id="meta-2")
     [event] = [event for event in audit_of() if "meta-2" in json.dumps(event)]
