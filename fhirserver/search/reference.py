@@ -1,7 +1,7 @@
 """Reference parameters (https://hl7.org/fhir/R4/search.html#reference): `[id]`, `[type]/[id]`, `[url]`, canonicals.
 
 A URL below this server's base is the same reference as its relative form, on both sides. A reference to a version is
-also found without the version.
+also found without the version, and an include can still tell which of the two it was.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fhirserver.errors import BadRequest, NotSupported, TooCostly
 from fhirserver.search import token
 from fhirserver.search.escape import unescape
 from fhirserver.search.expression import Equals, Expression, StartsWith, any_of
-from fhirserver.search.stored import SEPARATOR, Collector, Context, Extracted
+from fhirserver.search.stored import SEPARATOR, VERSION, Collector, Context, Extracted
 from fhirserver.search.uri import canonical_forms
 from resources.declaration import SearchParameter
 
@@ -38,9 +38,14 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 
 def add(name: str, extracted: Iterable[Extracted], into: Collector) -> None:
     """Add each Reference, canonical, uri, or resource inside a Bundle, and the identifiers of References."""
+    versioned, unversioned = set[str](), dict[str, None]()
     for value, _fhir_type in extracted:
         text, identifier = _parts(value)
         found = list(stored_forms(text, into.context))
+        if found and VERSION in found[-1]:
+            versioned.add(found[0])
+        elif found:
+            unversioned[found[0]] = None
         for form in found:
             into.tk[name + SEPARATOR + form] = None
         if found:
@@ -50,6 +55,9 @@ def add(name: str, extracted: Iterable[Extracted], into: Collector) -> None:
         if identifier:
             token.add(f"{name}:identifier", [(identifier, "Identifier")], into)
             into.so.pop(f"{name}:identifier", None)
+    for form in unversioned:
+        if form in versioned:
+            into.tk[f"{name}:unversioned{SEPARATOR}{form}"] = None
 
 
 def _parts(value: Any) -> tuple[str, Mapping[str, Any] | None]:
@@ -68,7 +76,7 @@ def stored_forms(text: str, context: Context) -> Iterator[str]:
     if not text or text.startswith("#"):
         return
     relative = context.relative(text)
-    unversioned, _, version = relative.partition("/_history/")
+    unversioned, _, version = relative.partition(VERSION)
     yield unversioned if version else relative
     if version:
         yield relative

@@ -10,6 +10,7 @@ value. A name holds neither ":" nor U+001F, so one parameter's atoms never look 
     identifier:of-type␟S|C|V           identifier by its type's system and code
     subject␟Patient/p                  reference; also the absolute URL, the urn, the versioned form, the canonical
     subject:identifier␟S|V             the identifier inside a reference, as a token
+    subject:unversioned␟Patient/p      the present version too, beside one that the same parameter names
     subject:present␟                   a reference that is there but cannot be compared (contained, display only)
     family␟dupont                      string, normalised                family:exact␟Dupont    the same, untouched
     url␟http://example.org/a           uri; a canonical also without its version
@@ -45,6 +46,9 @@ FORM = 2
 
 SEPARATOR = "\x1f"
 """Stands between the parts of an atom; U+001F, "unit separator", may not occur in a FHIR string (R4 datatypes)."""
+
+VERSION = "/_history/"
+"""Stands between a resource and its version in a reference to a version."""
 
 BAR = "\x1e"
 """Stands for a "|" inside one part of a token, so that the "|" between system and code is unmistakable."""

@@ -46,6 +46,7 @@ from fhirserver.store.links import Links
 from fhirserver.store.reindex import Reindex
 from fhirserver.store.rows import Row, row_of
 from fhirserver.store.search_parameters import Catalogue
+from fhirserver.store.search_values import search_values
 from fhirserver.store.security_context import is_permitted
 from fhirserver.store.snapshots import Snapshot, read_concern, select_at
 from fhirserver.store.unit import Unit
@@ -270,14 +271,15 @@ class ResourceStore:
         links = self._links()
         wanted = both(self._plan(query, links).wanted, {"_id": {"$in": [*references]}})
         fields = {**_ROW_FIELDS, **({"tk": 1} if query.includes else {})}
-        rows = self._database.collection_of(query.type).find(wanted, fields, hint="_id_").to_list()
+        collection = self._database.collection_of(query.type)
+        rows, snapshot = select_at(self._database, collection, wanted, fields, len(references), None, hint="_id_")
         by_name = {row["_id"]: row for row in rows}
         found = [by_name[reference] for reference in references if reference in by_name]
         labels = tuple(links.labels)
         self._require_current(query)
         if not query.includes:
             return Page([row_of(row) for row in found], [], None, None, labels)
-        included = self._includes(query.includes).page(found, None)
+        included = self._includes(query.includes).page(found, snapshot)
         if included.rest is not None:
             limit = self._config.include_max
             raise TooCostly(f"More than {limit} resources would be included; ask for fewer entries with _count.")
@@ -330,8 +332,22 @@ class ResourceStore:
     def _includes(self, asked: Sequence[Include]) -> Includes:
         """What finds the rows that a page includes."""
         fields = {**_ROW_FIELDS, "tk": 1} if any(one.iterate for one in asked) else _ROW_FIELDS
-        config = self._config
-        return Includes(self._database, asked, self._visible_of, fields, config.include_max, config.linked_max)
+        return Includes(
+            self._database,
+            asked,
+            self._visible_of,
+            fields,
+            self._config.include_max,
+            self._config.linked_max,
+            VersionReader(self._database, self._access, "vread"),
+            self._values,
+        )
+
+    def _values(self, version: Document) -> list[str]:
+        """The search values of a past version, from its bytes."""
+        found = search_values(self.parameters(), parse(version["b"]), version["lu"], self._config)
+        values: list[str] = found["tk"]
+        return values
 
     def _links(self, position: Position | None = None, session: ClientSession | None = None) -> Links:
         """What follows the references of a search, for its first page, a later one, or within a transaction."""

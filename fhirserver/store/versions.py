@@ -19,6 +19,7 @@ from typing import Any
 from consent.condition import Everything
 from consent.facts import PatientAccess, materialise
 from consent.request import Interaction
+from fhirserver.search.stored import VERSION
 from fhirserver.store.binary_content import whole_row
 from fhirserver.store.compile import NOTHING, Filter, permission_filter
 from fhirserver.store.database import Database, Document
@@ -26,6 +27,7 @@ from fhirserver.store.guard import Guard
 from fhirserver.store.indexes import BY_CHANGE, BY_RESOURCE, BY_UPDATE
 from fhirserver.store.patient_access import PatientState
 from fhirserver.store.rows import Row
+from fhirserver.store.snapshots import Snapshot, select_at
 from resources import SUPPORTED
 
 Place = tuple[datetime, str]
@@ -118,6 +120,17 @@ class Versions:
     of: Row | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Versions asked for by name that may be seen: the resources of which each is the current one, and past ones.
+
+    The past ones are in the order of their names, without their bytes.
+    """
+
+    current: Sequence[str]
+    past: Sequence[Document]
+
+
 @dataclass(slots=True)
 class _Found:
     """Past versions that are permitted, and the last place looked at where there may be more."""
@@ -181,6 +194,38 @@ class VersionReader:
         live = [one for one in found if not one.get("del")]
         self._add_bodies(live)
         return [whole_row(one, self._database.objects) for one in live]
+
+    def named_at(self, names: Collection[str], snapshot: Snapshot, *, is_later: bool) -> Named:
+        """The versions of a state of the data that are named, as `named` gives them, of types that may be included.
+
+        For a later page, what was a past version then must be one now, and is decided on as it is now. The same
+        queries are asked whatever is found. Raises Gone where the database has let the state go.
+        """
+        references = sorted({name.partition(VERSION)[0] for name in names})
+        visible = self._visible(sorted({reference.partition("/")[0] for reference in references}))
+        wanted = {"$and": [{"_id": {"$in": references}}, visible]}
+        fields = {"v": 1, "del": 1, "facts.labels": 1}
+        resources, history = self._database.resources, self._database.history
+        then, _ = select_at(self._database, resources, wanted, fields, len(references), snapshot, hint="_id_")
+        by_name: Filter = {"_id": {"$in": sorted(names)}}
+        past, _ = select_at(self._database, history, by_name, _PAST, len(names), snapshot, hint="_id_")
+        present = {one["_id"]: _labels(one) for one in then}
+        if is_later:
+            kept = {one["_id"] for one in history.find(by_name, {"_id": 1}).hint("_id_").to_list()}
+            past = [one for one in past if one["_id"] in kept]
+            present = self._present(past, visible)
+        live = [one for one in self._permitted(past, present) if not one.get("del")]
+        current = [one["_id"] for one in then if not one.get("del") and f"{one['_id']}{VERSION}{one['v']}" in names]
+        return Named(current, sorted(live, key=lambda one: one["_id"]))
+
+    def bodies(self, past: Iterable[Document], snapshot: Snapshot) -> dict[str, bytes]:
+        """The bytes of past versions, by name. Raises Gone as `named_at` does."""
+        names = [one["_id"] for one in past]
+        if not names:
+            return {}
+        wanted: Filter = {"_id": {"$in": names}}
+        found, _ = select_at(self._database, self._database.history, wanted, {"b": 1}, len(names), snapshot)
+        return {one["_id"]: one["b"] for one in found}
 
     # Joining
 

@@ -209,6 +209,8 @@ def _searches() -> Iterator[Edge]:
         ("of a Binary", "Binary", lambda one: {"_id": one.key}),
         ("of documents with their study", "DocumentReference",
          lambda one: {"_id": one.key, "_include": "DocumentReference:related"}),
+        ("of documents with the versions that they name", "DocumentReference",
+         lambda one: {"patient": one.key, "_include:iterate": "*", "_revinclude:iterate": "DocumentReference:related"}),
         ("of reports with their patient", "DiagnosticReport",
          lambda one: {"patient": one.key, "_include": "DiagnosticReport:patient"}),
         ("of patients with what refers to them", "Patient",

@@ -140,6 +140,9 @@ class Record:
         """One resource of each type; `members` take part in the care team beside the radiologist."""
         subject = {"reference": self.reference("Patient")}
         study = {"reference": self.reference("ImagingStudy")}
+        versions = [
+            {"reference": f"{self.reference(type_)}/_history/1"} for type_ in ("ImagingStudy", "DiagnosticReport")
+        ]
         identifier = [{"system": "urn:leaks", "value": self.key}]
         code = {"coding": [{"system": "urn:leaks:code", "code": self.key}], "text": self.key}
         at = PERFORMED.isoformat()
@@ -209,7 +212,7 @@ class Record:
                 "subject": subject,
                 "description": self.key,
                 "content": [{"attachment": {"url": f"urn:leaks:{self.key}", "contentType": "text/plain"}}],
-                "context": {"period": {"start": at, "end": at}, "related": [study]},
+                "context": {"period": {"start": at, "end": at}, "related": [study, *versions]},
             },
             "Binary": {
                 "contentType": "text/plain",

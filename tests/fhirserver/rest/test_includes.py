@@ -67,6 +67,59 @@ def test_a_stranger_gets_nothing_and_no_link_for_the_rest(narrow, five):
     assert ("entry" in page.json, page.json["total"], link(page, "related")) == (False, 0, None)
 
 
+@pytest.fixture
+def twice(his, declared):
+    """A study of two versions, and an observation that names the first: study, patient, observation."""
+    study = his.make({"resourceType": "ImagingStudy", "status": "registered", "subject": {"reference": declared}})
+    his.put(f"ImagingStudy/{study['id']}", {**study, "status": "available"})
+    reference = {"reference": f"ImagingStudy/{study['id']}/_history/1"}
+    seen = his.make({"resourceType": "Observation", "status": "final", "code": {"text": "x"},
+                     "subject": {"reference": declared}, "derivedFrom": [reference]})  # fmt: skip
+    return study, declared, seen
+
+
+def test_a_version_that_is_referred_to_has_the_address_of_its_resource(doctor, twice):
+    study, _, seen = twice
+    page = doctor.get(f"Observation?_id={seen['id']}&_include=Observation:derived-from")
+    ((url, given),) = [
+        (entry["fullUrl"], entry["resource"]) for entry in page.json["entry"] if entry["search"]["mode"] == "include"
+    ]
+    assert url.endswith(f"/fhir/ImagingStudy/{study['id']}")
+    assert (given["id"], given["meta"]["versionId"], given["status"]) == (study["id"], "1", "registered")
+    assert given == doctor.get(f"ImagingStudy/{study['id']}/_history/1").json
+    whole = doctor.get(f"Observation?_id={seen['id']}&_include=*&_summary=true")
+    assert [one["meta"]["versionId"] for one in entries(whole, "include") if one["id"] == study["id"]] == ["1"]
+
+
+def test_a_version_that_is_disclosed_is_told_to_its_patient(doctor, twice, audit_of):
+    _, patient, seen = twice
+    doctor.get(f"Observation?_id={seen['id']}&_include=Observation:derived-from")
+    told = [
+        entity
+        for event in audit_of()
+        for entity in event["entity"]
+        if entity.get("what", {}).get("reference") == patient
+    ]
+    assert len(told) == 1
+    assert "2" in str(told[0]["detail"])  # resources of theirs: the observation, and the version of the study
+
+
+def test_a_version_that_is_refused_leaves_no_sign(doctor, his, declared, twice):
+    study, _, seen = twice
+    hidden = {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}]}
+    his.put(f"ImagingStudy/{study['id']}", {**study, "status": "available", "meta": hidden})
+    his.put(f"ImagingStudy/{study['id']}", {**study, "status": "available"})
+    for version in (3, 9):  # refused, and absent
+        reference = {"reference": f"ImagingStudy/{study['id']}/_history/{version}"}
+        his.put(f"Observation/{seen['id']}", {**seen, "derivedFrom": [reference]})
+        page = doctor.get(f"Observation?_id={seen['id']}&_include=Observation:derived-from")
+        assert (len(matches(page)), page.json["total"], entries(page, "include"), entries(page, "outcome")) == (
+            1, 1, [], [],
+        )  # fmt: skip
+        assert doctor.get(f"ImagingStudy/{study['id']}/_history/{version}").status_code == 404
+        assert link(page, "related") is None
+
+
 def test_several_types_together_may_include(doctor, five):
     page = doctor.get(f"?_type=ImagingStudy,Observation&patient={five}&_include=ImagingStudy:patient&_count=2")
     assert [one["resourceType"] for one in entries(page, "include")] == ["Patient"]

@@ -127,3 +127,15 @@ def test_below_a_canonical_are_its_versions(matches, asked, expected):
 def test_a_hierarchy_that_is_none_or_cannot_be_asked_is_refused(refusal, asked):
     resource_type = "MeasureReport" if asked.startswith("measure") else "Observation"
     assert refusal(resource_type, asked).code == "not-supported"
+
+
+def test_it_is_kept_whether_the_present_version_is_referred_to_beside_another(written):
+    def members(*references):
+        resource = {"resourceType": "Observation", "hasMember": [{"reference": one} for one in references]}
+        return [atom for atom in written(resource).tk if atom.startswith("has-member")]
+
+    plain, version = "Observation/a", "Observation/a/_history/1"
+    named = ["has-member\x1fObservation/a", f"has-member\x1f{version}"]
+    assert members(version) == named
+    assert members(plain, "Observation/b") == [named[0], "has-member\x1fObservation/b"]
+    assert members(plain, version) == members(version, plain) == [*named, "has-member:unversioned\x1fObservation/a"]
