@@ -101,7 +101,9 @@ def test_a_version_that_is_disclosed_is_told_to_its_patient(doctor, twice, audit
         if entity.get("what", {}).get("reference") == patient
     ]
     assert len(told) == 1
-    assert "2" in str(told[0]["detail"])  # resources of theirs: the observation, and the version of the study
+    assert told[0]["detail"] == [
+        {"type": "disclosed", "valueString": "2"}
+    ]  # resources of theirs: the observation, and the version of the study
 
 
 def test_a_version_that_is_refused_leaves_no_sign(doctor, his, declared, twice):

@@ -118,6 +118,13 @@ def test_an_older_version_of_what_was_deleted_comes_as_a_read_of_it_does(record:
     assert included(record, "deleted/1", "deleted/2", "deleted/3") == ["deleted/1", "deleted/2"]
 
 
+def test_a_deletion_of_what_came_back_is_nothing(record: Region) -> None:
+    record.put(observation("again", "p", "1"))
+    client(record).transact(lambda unit: unit.delete("Observation", "again"))
+    record.put(observation("again", "p", "3"))
+    assert included(record, "again/1", "again/2", "again/3") == ["again/3", "again/1"]
+
+
 @pytest.mark.parametrize(
     "version",
     ["foreign/1", "foreign/2", "secret/1", "secret/2", "closed/1", "closed/2", "moved/1", "moved/2", "a/1", "a/9"],
