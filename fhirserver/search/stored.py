@@ -41,7 +41,7 @@ from typing import Any, Protocol, TypeAlias
 
 from terminology.definitions import Definitions
 
-FORM = 2
+FORM = 3
 """Counts up with each change of these shapes: rows of an older form are then behind, until they are reindexed."""
 
 SEPARATOR = "\x1f"
