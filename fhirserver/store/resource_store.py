@@ -41,7 +41,7 @@ from fhirserver.store.expunge import Purge
 from fhirserver.store.facts import absent_facts
 from fhirserver.store.guard import Guard
 from fhirserver.store.includes import Includes, Rest
-from fhirserver.store.indexes import BY_PATIENT, BY_VALUE
+from fhirserver.store.indexes import BY_CONTAINED, BY_PATIENT, BY_VALUE
 from fhirserver.store.links import Links
 from fhirserver.store.reindex import Reindex
 from fhirserver.store.rows import Row, row_of
@@ -299,7 +299,7 @@ class ResourceStore:
         resolved = [(branch, links.resolved(branch.expression)) for branch in query.asked]
         is_trail = query.type == "AuditEvent"
         hints = {
-            None if branch.contained else hint_for(expression, order, is_trail=is_trail)
+            BY_CONTAINED if branch.contained else hint_for(expression, order, is_trail=is_trail)
             for branch, expression in resolved
         }
         hint = hints.pop() if len(hints) == 1 else None
@@ -317,7 +317,7 @@ class ResourceStore:
         ]
         wanted = NOTHING if not branches else branches[0] if len(branches) == 1 else {"$or": branches}
         # The indexes of an order are of one type, or of too many to be merged.
-        return _Plan(query, wanted, order, hint if hint == BY_VALUE and branches else None)
+        return _Plan(query, wanted, order, hint if hint in {BY_VALUE, BY_CONTAINED} and branches else None)
 
     def _require_current(self, query: Query, session: ClientSession | None = None) -> None:
         """Raise Unavailable where the search parameters have changed since the query was read.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from fhirserver.config import Config
-from fhirserver.search import values
+from fhirserver.search import text, values
+from fhirserver.search.stored import SEPARATOR
 from fhirserver.store.database import Document
 from fhirserver.store.search_parameters import Catalogue
 from resources import SUPPORTED
+
+_WORDS = tuple(name + SEPARATOR for name in sorted(text.PARAMETERS))
 
 
 def fhir_instant(instant: datetime) -> str:
@@ -37,17 +40,30 @@ def search_values(
     }
     if extracted.place is not None:
         found["place"] = list(extracted.place)
-    contained = (one for one in resource.get("contained", ()) if one["resourceType"] in SUPPORTED)
-    if inside := [_contained(one, config) for one in contained]:
+    if inside := list(_contained(resource, config)):
         found["in"] = inside
     return found
 
 
-def _contained(resource: Mapping[str, Any], config: Config) -> Document:
-    """What a contained resource is searched by: the parameters of R4, so that none that is added later is missed."""
-    type_ = resource["resourceType"]
-    extracted = values.extract(SUPPORTED[type_], resource, ZoneInfo(config.zone), config.fhir_base)
-    found: Document = {"t": type_, "tk": extracted.tk, "rg": extracted.rg}
-    if extracted.place is not None:
-        found["place"] = list(extracted.place)
-    return found
+def _contained(resource: Mapping[str, Any], config: Config) -> Iterator[Document]:
+    """What its contained resources are searched by: the parameters of R4, so that none that is added later is missed.
+
+    All together have as many words as one resource has; a type without parameters (Parameters) is not searched.
+    """
+    left = text.MOST_WORDS
+    for one in resource.get("contained", ()):
+        declaration = SUPPORTED.get(one["resourceType"])
+        if declaration is None:
+            continue
+        extracted = values.extract(declaration, one, ZoneInfo(config.zone), config.fhir_base)
+        words = [atom for atom in extracted.tk if atom.startswith(_WORDS)]
+        beyond = set(words[left:])
+        left = max(0, left - len(words))
+        found: Document = {
+            "t": declaration.type,
+            "tk": [atom for atom in extracted.tk if atom not in beyond],
+            "rg": extracted.rg,
+        }
+        if extracted.place is not None:
+            found["place"] = list(extracted.place)
+        yield found

@@ -6,6 +6,9 @@ import uuid
 
 import pytest
 
+from fhirserver.store import resource_store
+from fhirserver.store.indexes import BY_CONTAINED
+from fhirserver.store.snapshots import select_at
 from tests.fhirserver.rest.conftest import issues_of
 from tests.fhirserver.rest.test_search_type import follow, link, matches
 
@@ -183,6 +186,59 @@ def test_it_is_asked_by_form_and_in_a_batch_too(doctor, report, family):
     assert [one["resource"]["id"] for one in batch.json["entry"][0]["resource"]["entry"]] == [made]
     later = doctor.get(f"Practitioner?family={family}&_contained=true", Prefer="respond-async")
     assert found(later) == [("DiagnosticReport", made)]
+
+
+def test_the_words_of_all_that_is_contained_are_bounded_together(his, doctor, declared, database):
+    long = [" ".join(f"w{n}x{word}" for word in range(1500)) for n in range(20)]
+    made = his.make(
+        {
+            "resourceType": "DiagnosticReport",
+            "status": "final",
+            "code": {"text": "x"},
+            "subject": {"reference": declared},
+            "result": [{"reference": f"#o{n}"} for n in range(20)],
+            "contained": [
+                {"resourceType": "Observation", "id": f"o{n}", "status": "final", "code": {"text": text}}
+                for n, text in enumerate(long)
+            ],
+        }
+    )["id"]
+    row = database.resources.find_one({"_id": f"DiagnosticReport/{made}"})
+    assert sum(atom.startswith("_content") for one in row["in"] for atom in one["tk"]) == 2000
+    assert found(doctor.get("Observation?_content=w0x7&_contained=true")) == [("DiagnosticReport", made)]
+    assert found(doctor.get("Observation?_content=w19x7&_contained=true")) == []
+    assert found(doctor.get("Observation?code:text=w19x0&_contained=true")) == [("DiagnosticReport", made)]
+
+
+@pytest.mark.parametrize("asked", ["family:contains=f", "family:missing=false", "_id=p"])
+def test_only_what_contains_something_is_looked_at(doctor, report, monkeypatch, asked):
+    hints = []
+
+    def select(*args, **options):
+        hints.append(options.get("hint"))
+        return select_at(*args, **options)
+
+    monkeypatch.setattr(resource_store, "select_at", select)
+    made = report()
+    answer = doctor.get(f"Practitioner?{asked}&_contained=true&_count=1000")
+    assert ("DiagnosticReport", made) in found(answer)
+    assert hints == [BY_CONTAINED]
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_told"),
+    [
+        ("Practitioner?_id={}&_contained=true", False),
+        ("Patient?_id={}&_contained=true", True),
+        ("Observation?patient={}&_contained=true", True),
+        ("Observation?subject=Patient/{}&_contained=both", True),
+    ],
+)
+def test_whom_a_search_names_is_told_of_it_and_nobody_else(doctor, audit_of, asked, is_told):
+    id_ = f"x{uuid.uuid4().hex}"
+    assert doctor.get(asked.format(id_)).status_code == 200
+    entities = [entity for event in audit_of() for entity in event["entity"]]
+    assert any(entity.get("what", {}).get("reference") == f"Patient/{id_}" for entity in entities) == is_told
 
 
 @pytest.mark.parametrize(
