@@ -403,15 +403,17 @@ def _compared(left: Evaluate, right: Evaluate, *, is_equal: bool) -> Evaluate:
             return []
         budget.spend(min(len(first), len(second)))
         same = len(first) == len(second) and all(
-            _same(_value(one), _value(other)) for one, other in zip(first, second, strict=True)
+            _same(budget, _value(one), _value(other)) for one, other in zip(first, second, strict=True)
         )
         return [same is is_equal]
 
     return evaluate
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(budget: Budget, one: Any, other: Any) -> bool:
     """Whether two values are equal; true is not 1, as it is in Python."""
+    if isinstance(one, str) and isinstance(other, str) and len(one) == len(other):
+        budget.spend(len(one) // _AT_ONCE)
     return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
 
 

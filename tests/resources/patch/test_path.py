@@ -120,6 +120,17 @@ def test_the_characters_looked_at_are_counted_too(function: str) -> None:
         path.find(long, Budget(15_000))
 
 
+def test_the_length_of_the_texts_compared_is_counted() -> None:
+    long = {"resourceType": "Patient", "telecom": [{"value": "a" * 1_000_000, "use": "aa" * 500_000}]}
+    short = {"resourceType": "Patient", "telecom": [{"value": "a" * 1_000, "use": "aa" * 500}]}
+    path = Path.read("Patient.telecom.where(value = use and value = use)")
+    budget = Budget(15_000)
+    for _ in range(100):
+        assert path.find(short, budget) != []
+    with pytest.raises(CostlyPatchError):
+        path.find(long, budget)
+
+
 # Against fhirpathpy, which gives values only
 
 _STEPS = st.sampled_from([
