@@ -208,3 +208,19 @@ def test_values_that_were_written_are_those_that_are_followed(record: Region) ->
     stored = record.database.resources.find_one({"_id": "ImagingStudy/s-q"})
     assert stored is not None
     assert stored["tk"] == extract(SUPPORTED["ImagingStudy"], json.loads(stored["b"]), PARIS).tk
+
+
+# What it costs
+
+
+def test_a_reverse_chain_reads_what_meets_its_criterion_and_not_all_that_refers(record: Region) -> None:
+    for number in range(30):
+        record.put(observation(f"many-{number}", "p", "many"))
+    store, database = record.store(DOCTOR), record.database.database
+    database.command("profile", 2)
+    try:
+        assert found(store, "Patient", "_has:Observation:patient:_id=many-7") == ["p"]
+    finally:
+        database.command("profile", 0)
+    read = {"op": "query", "ns": record.database.resources.full_name}
+    assert max(one["docsExamined"] for one in database["system.profile"].find(read)) == 1
