@@ -8,11 +8,15 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from fhirserver.config import Config
+from fhirserver.errors import Unprocessable
 from fhirserver.search import text, values
 from fhirserver.search.stored import SEPARATOR
 from fhirserver.store.database import Document
 from fhirserver.store.search_parameters import Catalogue
 from resources import SUPPORTED
+
+MOST_CONTAINED = 1_000
+"""Each is searched by parameters of its own, which takes about a millisecond of a write."""
 
 _WORDS = tuple(name + SEPARATOR for name in sorted(text.PARAMETERS))
 
@@ -49,9 +53,17 @@ def _contained(resource: Mapping[str, Any], config: Config) -> Iterator[Document
     """What its contained resources are searched by: the parameters of R4, so that none that is added later is missed.
 
     All together have as many words as one resource has; a type without parameters (Parameters) is not searched.
+    Raises Unprocessable for more than are taken.
     """
+    contained = resource.get("contained", ())
+    if len(contained) > MOST_CONTAINED:
+        raise Unprocessable(
+            f"A resource may contain at most {MOST_CONTAINED} resources.",
+            code="too-costly",
+            expression=f"{resource['resourceType']}.contained",
+        )
     left = text.MOST_WORDS
-    for one in resource.get("contained", ()):
+    for one in contained:
         declaration = SUPPORTED.get(one["resourceType"])
         if declaration is None:
             continue

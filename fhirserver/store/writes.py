@@ -10,11 +10,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from pymongo.client_session import ClientSession
-from pymongo.errors import DuplicateKeyError, OperationFailure
+from pymongo.errors import DocumentTooLarge, DuplicateKeyError, OperationFailure
 
+from fhirserver.errors import ContentTooLarge
 from fhirserver.store.database import Database, Document
 
 _DUPLICATE_KEY = 11000
+_TOO_LARGE = frozenset({10334, 17419, 17420})  # BSONObjectTooLarge, and what an update would make so
+
+_TOO_LARGE_TEXT = "A resource, with all that it is searched by, is larger than can be stored (16 MB)."
 
 # Operations of one command: well within MongoDB's limits of 100,000 operations and 48 MB for a message.
 _MOST_AT_ONCE = 500
@@ -37,7 +41,11 @@ class Writes:
         self._updates.setdefault(collection, []).extend(operations)
 
     def send(self, database: Database, session: ClientSession) -> None:
-        """Write all of it. Raises DuplicateKeyError where a document exists already, OperationFailure otherwise."""
+        """Write all of it.
+
+        Raises DuplicateKeyError where a document exists already, ContentTooLarge where MongoDB cannot hold one (16 MB,
+        with the values it is searched by), OperationFailure otherwise.
+        """
         for collection, documents in self._inserts.items():
             _send(database, session, "insert", collection, "documents", documents)
         for collection, operations in self._updates.items():
@@ -54,8 +62,15 @@ def _send(
 ) -> None:
     for start in range(0, len(operations), _MOST_AT_ONCE):
         batch = operations[start : start + _MOST_AT_ONCE]
-        answer: dict[str, Any] = database.command(command, collection, ordered=True, session=session, **{field: batch})
+        try:
+            answer: dict[str, Any] = database.command(
+                command, collection, ordered=True, session=session, **{field: batch}
+            )
+        except DocumentTooLarge as error:
+            raise ContentTooLarge(_TOO_LARGE_TEXT) from error
         if errors := answer.get("writeErrors"):
             first = errors[0]
+            if first["code"] in _TOO_LARGE:
+                raise ContentTooLarge(_TOO_LARGE_TEXT)
             kind = DuplicateKeyError if first["code"] == _DUPLICATE_KEY else OperationFailure
             raise kind(first.get("errmsg", ""), first["code"], first)

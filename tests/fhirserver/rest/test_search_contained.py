@@ -296,3 +296,16 @@ def test_a_contained_place_is_near(his, doctor, declared, family):
     )
     assert len(found(doctor.get(f"Location?name={family}&near=48|2|5|km&_contained=true"))) == 1
     assert found(doctor.get(f"Location?name={family}&near=49|2|5|km&_contained=true")) == []
+
+
+def test_more_contained_resources_than_can_be_searched_are_refused(his, declared):
+    def answer(count):
+        contained = [{"resourceType": "Device", "id": f"d{n}"} for n in range(count)]
+        body = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}, "contained": contained}
+        derived = [{"url": "http://example.org/d", "valueReference": {"reference": f"#d{n}"}} for n in range(count)]
+        return his.post("Observation", {**body, "subject": {"reference": declared}, "extension": derived})
+
+    assert answer(1_000).status_code == 201
+    response = answer(1_001)
+    [issue] = issues_of(response)
+    assert (response.status_code, issue["code"], issue["expression"]) == (422, "too-costly", ["Observation.contained"])

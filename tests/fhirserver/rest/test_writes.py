@@ -250,3 +250,22 @@ def test_a_conditional_reference_outside_a_transaction_is_refused(his):
     response = his.post("ImagingStudy", study)
     assert response.status_code == 422
     assert "transaction" in issues_of(response)[0]["diagnostics"]
+
+
+def test_what_is_too_large_with_its_search_values_is_refused_and_nothing_is_stored(his, declared):
+    def basic(count):
+        identifier = [{"system": "urn:x", "value": f"{n:06}" + "v" * 90} for n in range(count)]
+        return {
+            "resourceType": "Basic",
+            "code": {"text": "x"},
+            "subject": {"reference": declared},
+            "identifier": identifier,
+        }
+
+    response = his.post("Basic", basic(60_000))
+    [issue] = issues_of(response)
+    assert (response.status_code, issue["code"]) == (413, "too-long")
+    made = his.make(basic(1))
+    assert his.put(f"Basic/{made['id']}", basic(60_000) | {"id": made["id"]}).status_code == 413
+    assert his.get(f"Basic/{made['id']}").json["meta"]["versionId"] == "1"
+    assert his.get(f"Basic?subject={declared}&_summary=count").json["total"] == 1
