@@ -150,7 +150,7 @@ class Includes:
         visible = [one for how in wanted.filters if (one := self.visible(how, types).get(name)) is not None]
         if visible:
             now = both({"$or": visible}, ids)
-            present |= {row["_id"] for row in self.database.resources.find(now, {"_id": 1}).to_list()}
+            present |= {row["_id"] for row in self.database.resources.find(now, {"_id": 1}, hint="_id_").to_list()}
         return [row for row in rows if row["_id"] in present]
 
     def _wanted(

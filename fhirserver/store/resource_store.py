@@ -431,7 +431,8 @@ class ResourceStore:
         present: set[str] = set()
         for name, visible in self._visible_of("search", types).items():
             wanted = both(visible, {"_id": {"$in": [row["_id"] for row in rows]}})
-            present |= {row["_id"] for row in self._database.database[name].find(wanted, {"_id": 1}).to_list()}
+            collection = self._database.database[name]
+            present |= {row["_id"] for row in collection.find(wanted, {"_id": 1}, hint="_id_").to_list()}
         return [row for row in rows if row["_id"] in present]
 
     def _count(self, type_: str, wanted: Filter, snapshot: Snapshot | None = None, most: int | None = None) -> int:
