@@ -155,7 +155,7 @@ def compile_expression(expression: e.Expression) -> Filter:
         case e.Interval():
             return {"rg": {"$elemMatch": _interval(expression)}}
         case e.All(parts):
-            return {"$and": [compile_expression(part) for part in parts]}
+            return {"$and": _joined(parts)}
         case e.Any(parts) if all(isinstance(part, e.Equals) for part in parts):
             return {"tk": {"$in": [part.atom for part in parts if isinstance(part, e.Equals)]}}
         case e.Any(parts):
@@ -164,6 +164,27 @@ def compile_expression(expression: e.Expression) -> Filter:
             return {"$nor": [compile_expression(part)]}
         case e.Refers() | e.ReferredBy():
             raise ValueError("references are followed first (store.links)")
+
+
+def _joined(parts: Sequence[e.Expression]) -> list[Filter]:
+    """The filters of what must hold together. Where one selects few rows, the index of values is asked for that one.
+
+    Of several conditions on one array MongoDB takes the bounds of a single one, and tries no other: often those of a
+    status, or of the beginning of a text, which half of all rows may have.
+    """
+    few = [part for part in parts if _is_selective(part)] or [part for part in parts if _is_of_a_record(part)]
+    leading = min(few, key=_rank) if few else None
+    return [
+        unbounded(compile_expression(part))
+        if leading is not None and part is not leading and isinstance(part, _BOUNDED)
+        else compile_expression(part)
+        for part in parts
+    ]
+
+
+def unbounded(wanted: Filter) -> Filter:
+    """The same filter, negated twice, so that no index is asked for it."""
+    return {"$nor": [{"$nor": [wanted]}]}
 
 
 def compile_contained(type_: str, expression: e.Expression) -> Filter:
@@ -198,6 +219,9 @@ def _interval(interval: e.Interval) -> Filter:
 _SELECTIVE = frozenset(
     {"_id", "identifier", "patient", "subject", "encounter", "study", "based-on", "basedon", "entity"}
 )
+
+# What is written as bounds of the index of values.
+_BOUNDED = (e.Equals, e.StartsWith, e.Matches, e.Any)
 
 # Of more values than these the planner decides: it may be quicker to walk what the caller may see in order.
 _MOST_SELECTIVE = 500
@@ -234,6 +258,18 @@ def _atoms(expression: e.Expression) -> list[str]:
             return [part.atom for part in parts if isinstance(part, e.Equals)]
         case _:
             return []
+
+
+def _rank(expression: e.Expression) -> tuple[bool, int]:
+    """The smaller, the fewer rows: one resource by its id or identifier, then by how many values there are."""
+    atoms = _atoms(expression)
+    return not all(atom.startswith(("_id\x1f", "identifier\x1f")) for atom in atoms), len(atoms)
+
+
+def _is_of_a_record(expression: e.Expression) -> bool:
+    """Whether it names patients or encounters, by whatever parameters, as that of a compartment does."""
+    atoms = _atoms(expression)
+    return bool(atoms) and all(atom.partition("\x1f")[2].startswith(("Patient/", "Encounter/")) for atom in atoms)
 
 
 def _is_selective(expression: e.Expression) -> bool:

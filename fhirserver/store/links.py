@@ -21,7 +21,7 @@ from fhirserver.errors import TooCostly
 from fhirserver.search import expression as e
 from fhirserver.search.links import replaced
 from fhirserver.search.stored import SEPARATOR
-from fhirserver.store.compile import Filter, both, compile_expression, compile_search, hint_for
+from fhirserver.store.compile import Filter, both, compile_expression, compile_search, hint_for, unbounded
 from fhirserver.store.database import Database, Document
 from fhirserver.store.snapshots import Snapshot, select_at
 
@@ -101,12 +101,11 @@ class Links:
 
 
 def _refers_to(param: str, target: str) -> Filter:
-    """Rows that refer to the target type; negated twice, so that nobody goes by it in the index of values.
+    """Rows that refer to the target type; the index of values is asked for what else must hold.
 
     MongoDB would rather have these bounds, which hold every row that refers to anything, than those of what is asked.
     """
-    prefix = e.StartsWith(f"{param}{SEPARATOR}{target}/")
-    return {"$nor": [{"$nor": [compile_expression(prefix)]}]}
+    return unbounded(compile_expression(e.StartsWith(f"{param}{SEPARATOR}{target}/")))
 
 
 def _references_of(param: str, target: str) -> dict[str, Any]:

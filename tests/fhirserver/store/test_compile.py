@@ -14,7 +14,14 @@ from consent import condition as c
 from consent.engine import Permission
 from fhirserver.search import expression as e
 from fhirserver.search.stored import Values
-from fhirserver.store.compile import compile_condition, compile_expression, permission_filter
+from fhirserver.store.compile import (
+    both,
+    compile_condition,
+    compile_expression,
+    compile_search,
+    hint_for,
+    permission_filter,
+)
 from fhirserver.store.database import Database
 
 INSTANTS = [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 5)]
@@ -99,7 +106,15 @@ def test_a_condition_finds_exactly_the_rows_it_holds_for(
     assert found(database, [{"facts": row} for row in rows], compile_condition(condition)) == expected
 
 
-ATOMS = ["code\x1fs|a", "code\x1fs|b", "name\x1fanna", "name\x1fann.*", "name\x1fäb"]
+ATOMS = [
+    "code\x1fs|a",
+    "code\x1fs|b",
+    "name\x1fanna",
+    "name\x1fann.*",
+    "name\x1fäb",
+    "patient\x1fPatient/p",
+    "_id\x1f|i",
+]
 intervals = st.builds(
     lambda name, low, length: {"n": name, "lo": low, "hi": low + timedelta(days=length), "u": ["mg"]},
     st.sampled_from(["date", "period"]),
@@ -143,6 +158,52 @@ def test_an_expression_finds_exactly_the_rows_it_holds_for(
     expected = [number for number, row in enumerate(rows) if e.evaluate(expression, row)]
     stored = [{"tk": row.tk, "rg": row.rg} for row in rows]
     assert found(database, stored, compile_expression(expression)) == expected
+
+
+OF_ONE = e.Equals("patient\x1fPatient/p7")
+OF_ALL = [
+    e.Equals("status\x1f|available"),
+    e.StartsWith("description\x1fthorax"),
+    e.Matches("description\x1f", "orax"),
+    e.Any((e.Equals("status\x1f|available"), e.Equals("status\x1f|registered"))),
+]
+
+
+def test_a_compartment_is_gone_by_before_what_many_rows_have() -> None:
+    own = e.Any(tuple(e.Equals(f"{name}\x1fPatient/p7") for name in ("performer", "subject", "author")))
+    wanted = compile_expression(e.All((e.Equals("status\x1f|final"), own)))
+    [status, compartment] = wanted["$and"]
+    assert status == {"$nor": [{"$nor": [{"tk": "status\x1f|final"}]}]}
+    assert compartment == compile_expression(own)
+
+
+@pytest.mark.parametrize("of_all", OF_ALL, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_search_goes_by_what_few_rows_have_wherever_it_stands(
+    database: Database, of_all: e.Expression, is_first: bool
+) -> None:
+    rows = [
+        {
+            "_id": f"ImagingStudy/compiled-{number}",
+            "t": "ImagingStudy",
+            "tk": [f"patient\x1fPatient/p{number}", "description\x1fthorax", "status\x1f|available"],
+        }
+        for number in range(200)
+    ]
+    of_few = e.Any((OF_ONE, e.Equals("patient\x1fPatient/p8")))
+    database.resources.insert_many(rows)
+    try:
+        for of_some, count in ((OF_ONE, 1), (of_few, 2)):
+            expression = e.All((of_some, of_all) if is_first else (of_all, of_some))
+            find = {
+                "find": database.resources.name,
+                "filter": both({"t": "ImagingStudy"}, compile_search(expression)),
+                "hint": hint_for(expression, [("lu", -1)]),
+            }
+            told = database.command("explain", find, verbosity="executionStats")["executionStats"]
+            assert (told["nReturned"], told["totalDocsExamined"]) == (count, count)
+    finally:
+        database.resources.delete_many({"_id": {"$in": [row["_id"] for row in rows]}})
 
 
 def test_a_permission_is_encoded_once_and_dated_at_each_request(database: Database) -> None:
