@@ -767,7 +767,16 @@ def _beyond(order: Sequence[tuple[str, int]], after: Sequence[Any]) -> Filter:
         else:
             later = {"$or": [{path: {"$lt": value}}, {path: None}]}
         clauses.append({"$and": [*equal, later]})
-    return {"$or": clauses} if clauses else NOTHING
+    if not clauses:
+        return NOTHING
+    # The alternatives alone would have the index of the order read from its beginning.
+    (leading, direction), value = order[0], after[0]
+    begin: Filter = {}
+    if direction < 0:
+        begin = {leading: {"$not": {"$gt": value}}} if value is not None else {leading: None}
+    elif value is not None:
+        begin = {leading: {"$gte": value}}
+    return {**begin, "$or": clauses}
 
 
 def _dicom_filter(filters: Sequence[tuple[str, str, Any]]) -> Filter:

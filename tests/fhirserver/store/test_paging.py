@@ -190,3 +190,19 @@ def test_a_page_is_one_query(record: Region, mongo: EmbeddedMongo) -> None:
         page = store.search(Query("ImagingStudy", Equals("patient\x1fPatient/p"), 10))
         assert len(page.rows) == 10
         assert sent.names == ["find"]
+
+
+def test_a_late_page_looks_at_no_more_rows_than_an_early_one(region: Region) -> None:
+    region.put({"resourceType": "Patient", "id": "late"})
+    region.put(team("Patient/late", "Practitioner/late"))
+    for number in range(100):
+        region.put(study(number, "Patient/late", id=f"late{number:03d}"))
+    store, database = region.store("Practitioner/late"), region.database.database
+    database.command("profile", 2)
+    found = pages(store, by(("started", True)))
+    database.command("profile", 0)
+    read = {"op": "query", "command.find": "resources", "command.readConcern.level": "snapshot"}
+    looked_at = [one["keysExamined"] for one in database["system.profile"].find(read)]
+    database["system.profile"].drop()
+    assert ([len(page) for page in found], len(looked_at)) == ([10] * 10, 10)
+    assert max(looked_at) <= 20
