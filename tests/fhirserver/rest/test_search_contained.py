@@ -6,9 +6,7 @@ import uuid
 
 import pytest
 
-from fhirserver.store import resource_store
 from fhirserver.store.indexes import BY_CONTAINED
-from fhirserver.store.snapshots import select_at
 from tests.fhirserver.rest.conftest import issues_of
 from tests.fhirserver.rest.test_search_type import follow, link, matches
 
@@ -20,21 +18,23 @@ def family():
 
 
 @pytest.fixture
-def report(his, declared, family):
+def containing(his, declared):
+    """Make a report of a patient, the declared one if none is said, that contains these resources; gives its id."""
+
+    def make(*contained, patient=declared, **references):
+        report = {"resourceType": "DiagnosticReport", "status": "final", "code": {"text": "x"}}
+        return his.make({**report, "subject": {"reference": patient}, "contained": contained, **references})["id"]
+
+    return make
+
+
+@pytest.fixture
+def report(containing, declared, family):
     """Make a report of a patient, the declared one if none is said, that contains a practitioner of that name."""
 
-    def make(patient=declared, **more):
-        contained = {"resourceType": "Practitioner", "id": "p", "name": [{"family": family, "given": ["Ada"]}], **more}
-        return his.make(
-            {
-                "resourceType": "DiagnosticReport",
-                "status": "final",
-                "code": {"text": "x"},
-                "subject": {"reference": patient},
-                "performer": [{"reference": "#p"}],
-                "contained": [contained],
-            }
-        )["id"]
+    def make(patient=declared):
+        contained = {"resourceType": "Practitioner", "id": "p", "name": [{"family": family, "given": ["Ada"]}]}
+        return containing(contained, patient=patient, performer=[{"reference": "#p"}])
 
     return make
 
@@ -69,19 +69,10 @@ def test_both_finds_the_resources_themselves_too(caller, doctor, report, family)
     assert response.json["total"] == 2
 
 
-def test_every_criterion_holds_of_one_contained_resource(his, doctor, declared, family):
+def test_every_criterion_holds_of_one_contained_resource(doctor, containing, family):
     names = [{"family": family}, {"given": ["Eve"]}]
     contained = [{"resourceType": "Practitioner", "id": f"p{n}", "name": [name]} for n, name in enumerate(names)]
-    his.make(
-        {
-            "resourceType": "DiagnosticReport",
-            "status": "final",
-            "code": {"text": "x"},
-            "subject": {"reference": declared},
-            "performer": [{"reference": "#p0"}, {"reference": "#p1"}],
-            "contained": contained,
-        }
-    )
+    containing(*contained, performer=[{"reference": "#p0"}, {"reference": "#p1"}])
     assert len(found(doctor.get(f"Practitioner?family={family}&_contained=true"))) == 1
     assert found(doctor.get(f"Practitioner?family={family}&given=Eve&_contained=true")) == []
     assert len(found(doctor.get(f"Practitioner?family={family}&given:missing=true&_contained=true"))) == 1
@@ -100,27 +91,11 @@ def test_every_criterion_holds_of_one_contained_resource(his, doctor, declared, 
         ("_filter=birthdate gt 1979 and not (gender eq male)", True),
     ],
 )
-def test_modifiers_prefixes_and_filters_are_those_of_any_search(his, doctor, declared, family, asked, is_found):
+def test_modifiers_prefixes_and_filters_are_those_of_any_search(doctor, containing, family, asked, is_found):
     patient = {"resourceType": "Patient", "id": "p", "birthDate": "1980", "gender": "female"}
-    made = his.make(
-        {
-            "resourceType": "DiagnosticReport",
-            "status": "final",
-            "code": {"text": "x"},
-            "subject": {"reference": declared},
-            "result": [{"reference": "#o"}],
-            "contained": [
-                {
-                    "resourceType": "Observation",
-                    "id": "o",
-                    "status": "final",
-                    "code": {"text": "x"},
-                    "subject": {"reference": "#p"},
-                },
-                {**patient, "name": [{"family": family, "given": ["Ada"]}]},
-            ],
-        }
-    )["id"]
+    named = {**patient, "name": [{"family": family, "given": ["Ada"]}]}
+    seen = {"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": "x"}}
+    made = containing({**seen, "subject": {"reference": "#p"}}, named, result=[{"reference": "#o"}])
     response = doctor.get(f"Patient?family={family}&{asked}&_contained=true")
     assert found(response) == ([("DiagnosticReport", made)] if is_found else [])
 
@@ -188,21 +163,15 @@ def test_it_is_asked_by_form_and_in_a_batch_too(doctor, report, family):
     assert found(later) == [("DiagnosticReport", made)]
 
 
-def test_the_words_of_all_that_is_contained_are_bounded_together(his, doctor, declared, database):
+def test_the_words_of_all_that_is_contained_are_bounded_together(doctor, containing, database):
     long = [" ".join(f"w{n}x{word}" for word in range(1500)) for n in range(20)]
-    made = his.make(
-        {
-            "resourceType": "DiagnosticReport",
-            "status": "final",
-            "code": {"text": "x"},
-            "subject": {"reference": declared},
-            "result": [{"reference": f"#o{n}"} for n in range(20)],
-            "contained": [
-                {"resourceType": "Observation", "id": f"o{n}", "status": "final", "code": {"text": text}}
-                for n, text in enumerate(long)
-            ],
-        }
-    )["id"]
+    made = containing(
+        *[
+            {"resourceType": "Observation", "id": f"o{n}", "status": "final", "code": {"text": text}}
+            for n, text in enumerate(long)
+        ],
+        result=[{"reference": f"#o{n}"} for n in range(20)],
+    )
     row = database.resources.find_one({"_id": f"DiagnosticReport/{made}"})
     assert sum(atom.startswith("_content") for one in row["in"] for atom in one["tk"]) == 2000
     assert found(doctor.get("Observation?_content=w0x7&_contained=true")) == [("DiagnosticReport", made)]
@@ -211,16 +180,14 @@ def test_the_words_of_all_that_is_contained_are_bounded_together(his, doctor, de
 
 
 @pytest.mark.parametrize("asked", ["family:contains=f", "family:missing=false", "_id=p"])
-def test_only_what_contains_something_is_looked_at(doctor, report, monkeypatch, asked):
-    hints = []
-
-    def select(*args, **options):
-        hints.append(options.get("hint"))
-        return select_at(*args, **options)
-
-    monkeypatch.setattr(resource_store, "select_at", select)
+def test_only_what_contains_something_is_looked_at(doctor, report, database, asked):
     made = report()
+    database.database.command("profile", 2)
     answer = doctor.get(f"Practitioner?{asked}&_contained=true&_count=1000")
+    database.database.command("profile", 0)
+    read = {"op": "query", "command.find": database.resources.name}
+    hints = [one["command"]["hint"] for one in database.database["system.profile"].find(read)]
+    database.database["system.profile"].drop()
     assert ("DiagnosticReport", made) in found(answer)
     assert hints == [BY_CONTAINED]
 
@@ -267,33 +234,15 @@ def test_what_has_no_meaning_with_it_is_refused(doctor, asked, expression):
         {"resourceType": "Location", "position": {"longitude": 2, "latitude": 48}},
     ],
 )
-def test_what_cannot_be_searched_may_be_contained_all_the_same(his, doctor, declared, contained):
+def test_what_cannot_be_searched_may_be_contained_all_the_same(doctor, containing, contained):
     reference = {"url": "http://example.org/about", "valueReference": {"reference": "#c"}}
-    made = his.make(
-        {
-            "resourceType": "DiagnosticReport",
-            "status": "final",
-            "code": {"text": "x"},
-            "subject": {"reference": declared},
-            "extension": [reference],
-            "contained": [{**contained, "id": "c"}],
-        }
-    )["id"]
+    made = containing({**contained, "id": "c"}, extension=[reference])
     assert doctor.get(f"DiagnosticReport/{made}").json["contained"][0]["resourceType"] == contained["resourceType"]
 
 
-def test_a_contained_place_is_near(his, doctor, declared, family):
+def test_a_contained_place_is_near(doctor, containing, family):
     place = {"resourceType": "Location", "id": "l", "name": family, "position": {"longitude": 2, "latitude": 48}}
-    his.make(
-        {
-            "resourceType": "DiagnosticReport",
-            "status": "final",
-            "code": {"text": "x"},
-            "subject": {"reference": declared},
-            "extension": [{"url": "http://example.org/at", "valueReference": {"reference": "#l"}}],
-            "contained": [place],
-        }
-    )
+    containing(place, extension=[{"url": "http://example.org/at", "valueReference": {"reference": "#l"}}])
     assert len(found(doctor.get(f"Location?name={family}&near=48|2|5|km&_contained=true"))) == 1
     assert found(doctor.get(f"Location?name={family}&near=49|2|5|km&_contained=true")) == []
 
