@@ -6,6 +6,7 @@ which the compiled query is tested. A node says, in the words of MongoDB:
     Equals       {tk: atom}                                            Any of several Equals: {tk: {$in: […]}}
     StartsWith   {tk: {$elemMatch: {$gte: prefix, $lt: end}}}          both of the same atom, hence $elemMatch
     Matches      {tk: {$regex: pattern}}                               anchored, so the index bounds the scan
+    Phrase       {wo.name: {$regex: words}}                            beside equalities, which the index answers
     Near         {place: {$geoWithin: {$centerSphere: [[longitude, latitude], radians]}}}
     Interval     {rg: {$elemMatch: {n: name, lo: {$op: value}, hi: {$op: value}, u: unit}}}
     All, Any, Not   $and, $or, $nor of one                             Always, Never
@@ -71,6 +72,23 @@ class Matches:
     def pattern(self) -> str:
         """The regular expression, of the part common to Python and PCRE, anchored at the prefix."""
         return f"^{re.escape(self.prefix)}{self.before}{re.escape(self.text)}{self.after}"
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """The words follow one another in one of the texts under a name; of some only the beginning is meant."""
+
+    name: str
+    words: tuple[tuple[str, bool], ...]
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression: each word stands between two spaces."""
+        return (
+            " "
+            + " ".join(re.escape(word) + ("[^ ]*" if is_beginning else "") for word, is_beginning in self.words)
+            + " "
+        )
 
 
 EARTH = 6_378_100.0
@@ -166,7 +184,7 @@ class ReferredBy:
 
 
 Expression: TypeAlias = (
-    Equals | StartsWith | Matches | Near | Interval | All | Any | Not | Always | Never | Refers | ReferredBy
+    Equals | StartsWith | Matches | Phrase | Near | Interval | All | Any | Not | Always | Never | Refers | ReferredBy
 )
 
 World: TypeAlias = Mapping[str, Values]
@@ -212,6 +230,8 @@ def evaluate(expression: Expression, values: Values, world: World | None = None)
         case Matches():
             pattern = re.compile(expression.pattern)
             return any(pattern.match(atom) for atom in values.tk)
+        case Phrase(name):
+            return re.search(expression.pattern, values.wo.get(name, "")) is not None
         case Near():
             return values.place is not None and _angle(values.place, expression) <= expression.radians
         case Interval():

@@ -26,7 +26,10 @@ which is in its name: `value-quantity:ucum␟g`. A composite has its tokens in t
 `lo` and the second in `hi`.
 
 A row keeps the values of what it contains apart, one entry for each contained resource (`in`): its type in `t`, and its
-`tk`, `rg` and `place`.
+`tk`, `rg`, `place` and `wo`.
+
+`wo` holds the texts of more than one word, word by word in their order, for phrases: `{"_text": " bone lesion ",
+"_content": " ct scan | no lesion "}`. It is in no index.
 
 `so` holds for each parameter the smallest and the largest sort key: `{"date": [lo, hi]}`. `place` is the position of a
 Location, longitude first.
@@ -41,7 +44,7 @@ from typing import Any, Protocol, TypeAlias
 
 from terminology.definitions import Definitions
 
-FORM = 3
+FORM = 4
 """Counts up with each change of these shapes: rows of an older form are then behind, until they are reindexed."""
 
 SEPARATOR = "\x1f"
@@ -105,6 +108,7 @@ class Values:
     rg: list[dict[str, Any]]
     so: dict[str, list[SortKey]]
     place: tuple[float, float] | None = None
+    wo: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -116,6 +120,7 @@ class Collector:
     rg: list[dict[str, Any]] = field(default_factory=list)
     so: dict[str, list[SortKey]] = field(default_factory=dict)
     place: tuple[float, float] | None = None
+    wo: dict[str, str] = field(default_factory=dict)
 
     def interval(self, name: str, low: Bound, high: Bound) -> None:
         """Add one interval, which is also a sort key: its start in ascending, its end in descending order."""
@@ -133,7 +138,7 @@ class Collector:
 
     def values(self) -> Values:
         """What was gathered, each interval once."""
-        return Values(list(self.tk), _distinct(self.rg), self.so, self.place)
+        return Values(list(self.tk), _distinct(self.rg), self.so, self.place, self.wo)
 
 
 def _distinct(intervals: list[dict[str, Any]]) -> list[dict[str, Any]]:

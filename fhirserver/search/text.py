@@ -3,18 +3,23 @@
 Each distinct word is an atom beside the other search values, so a search of words is one condition like any other: it
 composes with permission, negation, sorting and paging. Words are compared whole, without case and accents, in any
 language; where a script writes no spaces, each character is a word. The query language is that of the specification's
-example, after OData's `$search`: words that must all be there, AND, OR, NOT, parentheses, and `word*` for a beginning.
+example, after OData's `$search`: words that must all be there, AND, OR, NOT, parentheses, "phrases" of words that
+follow one another in one text, and `word*` for a beginning, also within a phrase.
+
+A phrase is found by the atoms of its words, then by the texts themselves, which are kept word by word in their order.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import islice
 from typing import Any
 
-from fhirserver.errors import BadRequest, NotSupported, TooCostly
+from fhirserver.errors import BadRequest, TooCostly
 from fhirserver.search.escape import unescape
-from fhirserver.search.expression import Equals, Expression, Not, StartsWith, all_of, any_of
+from fhirserver.search.expression import Equals, Expression, Not, Phrase, StartsWith, all_of, any_of
 from fhirserver.search.stored import SEPARATOR, Collector
 from fhirserver.search.string import plain
 from resources.texts import narrative, texts
@@ -27,6 +32,12 @@ WITHOUT = frozenset({"AuditEvent"})
 MOST_WORDS = 2000
 """Distinct words of a resource that are kept; the rest of a longer text is not searched."""
 
+LONGEST_TEXT = 20_000
+"""Words of a resource, repeated ones too, that are kept in their order; the rest of a longer text is not searched."""
+
+BREAK = "|"
+"""Stands between two texts, so that no phrase goes from one into the other; no word has it."""
+
 MOST_ASKED = 50
 _LONGEST = 40
 _DEEPEST = 10
@@ -38,27 +49,40 @@ _SINGLE = (
 _WORD = re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
 """One letter of a script without spaces (Thai, Lao, Burmese, Khmer, Japanese, Chinese), or a run of others."""
 
-_TOKEN = re.compile(r'\s*(?:(?P<bracket>[()])|(?P<quote>")|(?P<word>[^\s()"]+))')
+_TOKEN = re.compile(r'\s*(?:(?P<bracket>[()])|(?P<phrase>"[^"]*"?)|(?P<word>[^\s()"]+))')
+_ASKED = re.compile(rf"({_WORD.pattern})(\*(?![^\W_]))?|(\*)")
+"""One word of a query, and whether only its beginning is meant; a star that stands before, or within, a word."""
 
 
 def add(resource: Mapping[str, Any], into: Collector) -> None:
-    """Add the words of the narrative, and those of every other string."""
+    """Add the words of the narrative, and those of every other string; texts of several words in their order, too."""
     found: dict[str, None] = {}
-    for atom in (head + word for head, text in _texts(resource) for word in words(text)):
-        found[atom] = None
-        if len(found) >= MOST_WORDS:
+    inorder: dict[str, list[str]] = {"_text": [], "_content": []}
+    left = LONGEST_TEXT
+    for name, text in _texts(resource):
+        kept: list[str] = []
+        for word in islice(words(text), left):
+            found[f"{name}{SEPARATOR}{word}"] = None
+            kept.append(word)
+            if len(found) >= MOST_WORDS:
+                break
+        left -= len(kept)
+        if len(kept) > 1:  # a single word is no phrase
+            inorder[name].append(f" {' '.join(kept)} ")
+        if not left or len(found) >= MOST_WORDS:
             break
     into.tk.update(found)
+    into.wo.update((name, BREAK.join(several)) for name, several in inorder.items() if several)
 
 
 def _texts(resource: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if text := narrative(resource):
-        yield f"_text{SEPARATOR}", text
+        yield "_text", text
     for text in dict.fromkeys(texts(resource)):  # the instances of a series repeat one title
-        yield f"_content{SEPARATOR}", text
+        yield "_content", text
 
 
-def words(text: str) -> Iterable[str]:
+def words(text: str) -> Iterator[str]:
     """The words of a text as they are compared, repeated ones too; a long one is cut."""
     return (word[:_LONGEST] for word in _WORD.findall(plain(text)))
 
@@ -66,6 +90,12 @@ def words(text: str) -> Iterable[str]:
 def expression(name: str, value: str) -> Expression:
     """The comparison of one query of words. Raises BadRequest for what cannot be read, TooCostly for too many."""
     return _Reader(name, unescape(value, name)).read()
+
+
+def _word(asked: tuple[str, bool], name: str) -> Expression:
+    word, is_beginning = asked
+    form: Callable[[str], Expression] = StartsWith if is_beginning else Equals
+    return form(f"{name}{SEPARATOR}{word}")
 
 
 class _Reader:
@@ -110,33 +140,38 @@ class _Reader:
             if not self._take(lambda mark: mark == ")"):
                 raise self._refusal("a parenthesis is not closed")
             return inner
-        if mark == '"':
-            raise NotSupported(
-                f"{self._name}: phrases in quotes are not offered; words without quotes must all be there",
-                expression=self._name,
-            )
+        if mark.startswith('"'):
+            return self._phrase(mark)
         if mark in {")", "OR", "AND"}:
             raise self._refusal(f"'{mark}' stands in the wrong place")
         return self._words(mark)
 
     def _words(self, mark: str) -> Expression:
-        """The words of one run of characters, as `CT-scan` is two; a star asks for the beginning of the last."""
-        found = list(words(mark.removesuffix("*")))
-        if not found:
-            raise self._refusal(f"'{mark}' holds no letter and no digit")
+        """The words of one run of characters, as `CT-scan` is two; a star asks for a beginning."""
+        return all_of(self._anywhere(partial(_word, one)) for one in self._asked_in(mark))
+
+    def _phrase(self, mark: str) -> Expression:
+        """Words that follow one another: all of them are there, and the texts are looked at for their order."""
+        if len(mark) < 2 or not mark.endswith('"'):
+            raise self._refusal("a phrase is not closed (a comma within one is written \\,)")
+        asked = self._asked_in(mark)
+        if len(asked) == 1:
+            return self._anywhere(partial(_word, asked[0]))
+        return self._anywhere(lambda name: all_of((*(_word(one, name) for one in asked), Phrase(name, asked))))
+
+    def _anywhere(self, asked: Callable[[str], Expression]) -> Expression:
+        """`_content` is also answered by the narrative, whose words are kept once."""
+        return any_of(map(asked, ("_text",) if self._name == "_text" else ("_content", "_text")))
+
+    def _asked_in(self, mark: str) -> tuple[tuple[str, bool], ...]:
+        """The words of a part of the query, and whether only the beginning of each is meant."""
+        found = _ASKED.findall(plain(mark))
+        if not found or any(stray for _, _, stray in found):
+            raise self._refusal(f"'{mark}' holds {'a star that ends no word' if found else 'no letter and no digit'}")
         self._asked += len(found)
         if self._asked > MOST_ASKED:
             raise TooCostly(f"{self._name}: a search asks for at most {MOST_ASKED} words", expression=self._name)
-        return all_of(
-            self._word(word, is_beginning=mark.endswith("*") and number == len(found))
-            for number, word in enumerate(found, 1)
-        )
-
-    def _word(self, word: str, *, is_beginning: bool) -> Expression:
-        """`_content` is also answered by the words of the narrative, which are kept once."""
-        names = ("_text",) if self._name == "_text" else ("_content", "_text")
-        form: Callable[[str], Expression] = StartsWith if is_beginning else Equals
-        return any_of(form(f"{name}{SEPARATOR}{word}") for name in names)
+        return tuple((word[:_LONGEST], bool(star)) for word, star, _ in found)
 
     def _take(self, is_wanted: Callable[[str], bool]) -> bool:
         if self._at < len(self._tokens) and is_wanted(self._tokens[self._at]):

@@ -149,6 +149,8 @@ def compile_expression(expression: e.Expression) -> Filter:
             return {"tk": {"$elemMatch": {"$gte": prefix, "$lt": expression.end}}}
         case e.Matches():
             return {"tk": {"$regex": expression.pattern}}
+        case e.Phrase(name):
+            return {f"wo.{name}": {"$regex": expression.pattern}}
         case e.Near():
             centre = [expression.longitude, expression.latitude]
             return {"place": {"$geoWithin": {"$centerSphere": [centre, expression.radians]}}}

@@ -1,9 +1,9 @@
 """The indexes, made once at start-up.
 
 A row carries `t` (type), `aud` (who could possibly be permitted), `tk`, `rg` and `place` (search values), `in` (those
-of what it contains), `so` (sort keys), `g` (the generation of these) and `lu` (last updated). Every declared search
-parameter lies in `tk` or `rg`, so two indexes answer them all, whatever the type; four more give the common sort orders
-to somebody who asks without naming a patient.
+of what it contains), `wo` (texts, in no index), `so` (sort keys), `g` (the generation of these) and `lu` (last
+updated). Every declared search parameter lies in `tk` or `rg`, so two indexes answer them all, whatever the type; four
+more give the common sort orders to somebody who asks without naming a patient.
 """
 
 from __future__ import annotations

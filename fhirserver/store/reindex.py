@@ -198,7 +198,8 @@ class Reindex:
         except FhirError as error:
             error.diagnostics = f"{row['_id']}: {error.diagnostics}"
             raise
-        change = {"$set": found} if "place" in found else {"$set": found, "$unset": {"place": ""}}
+        absent = {name: "" for name in ("place", "wo") if name not in found}
+        change = {"$set": found, **({"$unset": absent} if absent else {})}
         return update_of({"_id": row["_id"], "v": row["v"], "g": stale}, change)
 
     def _send(self, updates: list[Document]) -> None:

@@ -18,6 +18,9 @@ from resources import SUPPORTED
 MOST_CONTAINED = 1_000
 """Each is searched by parameters of its own, which takes about a millisecond of a write."""
 
+MOST_CHARACTERS = 200_000
+"""Of the texts of all that one resource contains, for phrases."""
+
 _WORDS = tuple(name + SEPARATOR for name in sorted(text.PARAMETERS))
 
 
@@ -44,6 +47,8 @@ def search_values(
     }
     if extracted.place is not None:
         found["place"] = list(extracted.place)
+    if extracted.wo:
+        found["wo"] = extracted.wo
     if inside := list(_contained(resource, config)):
         found["in"] = inside
     return found
@@ -62,7 +67,7 @@ def _contained(resource: Mapping[str, Any], config: Config) -> Iterator[Document
             code="too-costly",
             expression=f"{resource['resourceType']}.contained",
         )
-    left = text.MOST_WORDS
+    left, room = text.MOST_WORDS, MOST_CHARACTERS
     for one in contained:
         declaration = SUPPORTED.get(one["resourceType"])
         if declaration is None:
@@ -78,4 +83,7 @@ def _contained(resource: Mapping[str, Any], config: Config) -> Iterator[Document
         }
         if extracted.place is not None:
             found["place"] = list(extracted.place)
+        room -= sum(map(len, extracted.wo.values()))
+        if extracted.wo and room >= 0:
+            found["wo"] = extracted.wo
         yield found

@@ -54,6 +54,11 @@ def reports(his, declared):
         ("_text={key}", {"lung", "liver"}),
         ("_content={key}", {"lung", "liver", "silent"}),
         ("_text={key} lesion NOT foie", {"lung"}),
+        ('_text="poumon {key}"', {"lung"}),
+        ('_text="lésion du" "f* {key}"', {"liver"}),
+        ('_content={key} NOT "lesion du poumon"', {"liver", "silent"}),
+        ('_content="elsewhere {key}"', {"silent"}),
+        ('_text="lesion {key}"', set()),
         ("_text={key} (poumon OR foie)", {"lung", "liver"}),
         ("_content={key} fract*", {"lung"}),
         ("_text={key}&status=preliminary", {"liver"}),
@@ -67,7 +72,12 @@ def test_words_are_searched_with_the_other_criteria(doctor, reports, asked, expe
 
 def test_words_of_what_may_not_be_seen_find_and_count_nothing(stranger, reports):
     key, *_ = reports
-    for asked in (f"_text={key}", f"_content={key}", f"_filter=status eq final&_content={key}"):
+    for asked in (
+        f"_text={key}",
+        f"_content={key}",
+        f'_text="poumon {key}"',
+        f"_filter=status eq final&_content={key}",
+    ):
         for total in ("accurate", "estimate"):
             assert stranger.get(f"DiagnosticReport?{asked}&_total={total}").json["total"] == 0
 

@@ -71,7 +71,6 @@ def test_a_parameter_without_a_value_is_an_error_unless_lenient(ask, refusal):
         "gender:above=s|a",
         "gender:below=s|a",
         "_text:exact=a",
-        "_content=%22a b%22",
         "_filter:exact=gender eq a",
         "gender:exact=a",
         "birthdate:exact=2000",

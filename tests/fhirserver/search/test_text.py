@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhirserver.errors import BadRequest
-from fhirserver.search.text import MOST_ASKED, MOST_WORDS, words
+from fhirserver.search.text import LONGEST_TEXT, MOST_ASKED, MOST_WORDS, words
 
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml">{}</div>'
 
@@ -93,12 +93,89 @@ def test_what_cannot_be_read_is_refused(refusal, name, asked):
     assert (error.status, error.code, error.expression) == (400, "invalid", name)
 
 
-def test_a_phrase_is_refused_since_it_would_be_taken_for_its_words(refusal):
-    assert refusal("DiagnosticReport", '_text="bone lesion"').code == "not-supported"
+PHRASES = report(
+    "<p>Bone lesion.</p><p>Liver: old metastasis of the bone</p>", "CT-scan of the thorax; no liver lesion"
+)
 
 
 @pytest.mark.parametrize(
-    "asked", [" ".join(["a"] * (MOST_ASKED + 1)), "(" * 30 + "a" + ")" * 30, ",".join(["a"] * 150)]
+    ("asked", "expected"),
+    [
+        ('"bone lesion"', True),
+        ('"BONE LÉSION"', True),
+        ('"lesion bone"', False),
+        ('"lesion liver"', True),
+        ('"liver lesion"', False),
+        ('"old bone"', False),
+        ('"metastas* of"', True),
+        ('"old meta*"', True),
+        ('"ol* of"', False),
+        ('"bone"', True),
+        ('"bon"', False),
+        ('"bon*"', True),
+        ('"liver old" NOT "liver lesion"', True),
+        ('NOT "bone lesion"', False),
+        ('("bone metastasis" OR "old metastasis") AND bone', True),
+        ('"bone metastasis","old metastasis of"', True),
+    ],
+)
+def test_the_words_of_a_phrase_follow_one_another(matches, asked, expected):
+    assert matches(PHRASES, f"_text={asked}") is expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ('"ct scan"', True),
+        ('"CT-scan of"', True),
+        ('"liver lesion"', True),
+        ('"bone lesion"', True),
+        ('"bone ct"', False),
+        ('"lesion of"', False),
+    ],
+)
+def test_a_phrase_is_found_within_one_text(matches, asked, expected):
+    assert matches(PHRASES, f"_content={asked}") is expected
+
+
+def test_a_phrase_does_not_go_from_one_text_into_another(matches):
+    resource = {"resourceType": "Patient", "name": [{"text": "Anna Maria"}, {"text": "Berta Clara"}]}
+    assert matches(resource, '_content="anna maria" "berta clara"')
+    assert not matches(resource, '_content="maria berta"')
+    assert not matches(resource, '_content="mari* berta"')
+
+
+def test_a_phrase_of_a_script_without_spaces_is_its_characters_in_their_order(matches):
+    assert matches(report("胸部CT検査"), '_text="部CT検"')
+    assert not matches(report("胸部CT検査"), '_text="部検"')
+
+
+def test_a_comma_within_a_phrase_is_escaped(matches, refusal):
+    assert matches(PHRASES, '_text="bone\\, lesion"')
+    assert "\\," in refusal("DiagnosticReport", '_text="bone, lesion"').diagnostics
+
+
+@pytest.mark.parametrize("asked", ['"', '""', '"bone', 'bone"', '"..."', '"* bone"', '"bone *"', "b*n*", '"a" OR "'])
+def test_a_phrase_that_cannot_be_read_is_refused(refusal, asked):
+    error = refusal("DiagnosticReport", f"_text={asked}", handling="lenient")
+    assert (error.status, error.code, error.expression) == (400, "invalid", "_text")
+
+
+def test_a_text_is_searched_up_to_a_limit_by_its_words_and_its_phrases_alike(matches):
+    long = report("a b " * (LONGEST_TEXT // 2) + "beyond it")
+    assert matches(long, '_text="a b a b"')
+    assert not matches(long, "_text=beyond")
+    assert not matches(long, '_text="b beyond"')
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        " ".join(["a"] * (MOST_ASKED + 1)),
+        '"' + " ".join(["a"] * (MOST_ASKED + 1)) + '"',
+        "(" * 30 + "a" + ")" * 30,
+        ",".join(["a"] * 150),
+    ],
 )
 def test_a_query_that_asks_too_much_is_refused(refusal, asked):
     assert refusal("DiagnosticReport", f"_text={asked}").code == "too-costly"

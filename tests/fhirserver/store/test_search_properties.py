@@ -134,6 +134,7 @@ def row_of(number: int, resource: Resource) -> dict[str, Any]:
         "tk": values.tk,
         "rg": values.rg,
         "so": {name: {"a": low, "z": high} for name, (low, high) in values.so.items()},
+        "wo": values.wo,
         **place,
     }
 
@@ -614,32 +615,49 @@ REPORTS = st.builds(
     SENTENCES,
     SENTENCES,
 )
-WordsMean = Callable[[set[str]], bool]
+Texts = list[list[str]]
+"""The texts of a resource, each as its words in their order."""
+WordsMean = Callable[[Texts], bool]
+
+
+def _is(asked: str, word: str) -> bool:
+    return word.startswith(plain(asked[:-1])) if asked.endswith("*") else word == plain(asked)
 
 
 def _word(word: str) -> tuple[str, WordsMean]:
-    if word.endswith("*"):
-        return word, lambda words: any(one.startswith(plain(word[:-1])) for one in words)
-    return word, lambda words: plain(word) in words
+    return word, lambda texts: any(_is(word, one) for text in texts for one in text)
+
+
+def _phrase(words: list[str]) -> tuple[str, WordsMean]:
+    def holds(texts: Texts) -> bool:
+        return any(
+            all(_is(asked, one) for asked, one in zip(words, text[start:], strict=False))
+            for text in texts
+            for start in range(len(text) - len(words) + 1)
+        )
+
+    return f'"{" ".join(words)}"', holds
 
 
 def _joined_words(parts: st.SearchStrategy[tuple[str, WordsMean]]) -> st.SearchStrategy[tuple[str, WordsMean]]:
     two = st.tuples(parts, parts)
     return st.one_of(
-        two.map(lambda of: (f"({of[0][0]} {of[1][0]})", lambda words: of[0][1](words) and of[1][1](words))),
-        two.map(lambda of: (f"({of[0][0]} OR {of[1][0]})", lambda words: of[0][1](words) or of[1][1](words))),
-        parts.map(lambda of: (f"NOT {of[0]}", lambda words: not of[1](words))),
+        two.map(lambda of: (f"({of[0][0]} {of[1][0]})", lambda texts: of[0][1](texts) and of[1][1](texts))),
+        two.map(lambda of: (f"({of[0][0]} OR {of[1][0]})", lambda texts: of[0][1](texts) or of[1][1](texts))),
+        parts.map(lambda of: (f"NOT {of[0]}", lambda texts: not of[1](texts))),
     )
 
 
+ASKED = st.one_of(WORDS, st.sampled_from(["lu*", "meta*", "spleen"]))
 QUERIES = st.recursive(
-    st.one_of(WORDS, st.sampled_from(["lu*", "meta*", "spleen"])).map(_word), _joined_words, max_leaves=5
+    st.one_of(ASKED.map(_word), st.lists(ASKED, min_size=1, max_size=3).map(_phrase)), _joined_words, max_leaves=5
 )
 
 
-def words_of(report: Resource, *, content: bool) -> set[str]:
+def words_of(report: Resource, *, content: bool) -> Texts:
     narrative = report["text"]["div"].partition(">")[2].removesuffix("</div>")
-    return {plain(word) for word in f"{narrative} {report.get('conclusion', '') if content else ''}".split()}
+    texts = [narrative, report.get("conclusion", "")] if content else [narrative]
+    return [[plain(word) for word in text.split()] for text in texts]
 
 
 ASKED_WORDS = st.builds(
