@@ -78,6 +78,13 @@ class Context:
         """Keep the events of what is about to be disclosed."""
         self._events.extend(events)
 
+    def settle_now(self) -> None:
+        """Make what was noted durable before work begins that goes on after the answer.
+
+        Raises Unavailable where the audit cannot be written.
+        """
+        self._flush()
+
     def record_write(self, unit: Unit, interaction: str, row: Row) -> None:
         """Write the events of a create, update, patch or delete in the transaction that does it."""
         unit.record(event.document for event in audit.write_events(self.access, interaction, row))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from fhirserver import audit
 from fhirserver.errors import BadRequest, Unprocessable
@@ -23,9 +24,11 @@ ACCEPTED = 202
 def _perform(context: Context, target: Target, given: Given) -> Made:
     context.access.admit_operator("update", "SearchParameter")
     types = _types_of(context, target, given)
+    address, asked = target.address("reindex"), urlencode(given.pairs)
+    context.note(audit.operation_events(context.access, "SearchParameter", address, (), asked))
+    context.settle_now()
     job = context.store.reindex.begin(types, rebuild=given.one("rebuild", default=False))
     context.store.reindex.run_in_background()
-    context.note(audit.operation_events(context.access, "SearchParameter", target.address("reindex"), ()))
     return told(context, job)
 
 

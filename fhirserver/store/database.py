@@ -21,6 +21,7 @@ from fhirserver.config import Config
 from fhirserver.store.generation import Generation
 from fhirserver.store.in_flight import InFlight
 from fhirserver.store.objects import Objects
+from fhirserver.store.one_thread import OneThread
 from fhirserver.store.search_parameters import SearchParameters
 from fhirserver.store.shared_read import SharedRead
 from fhirserver.store.standing import Standing
@@ -66,6 +67,8 @@ class Database:
         self.jobs = self.database["jobs"]
         self.in_flight = InFlight(self.writers)
         self.search_parameters = SearchParameters(self.database["search_parameters"])
+        # The thread of this process that brings rows up to them (`reindex.Reindex`).
+        self.reindexing = OneThread("reindex")
         # What this process looked up of actors, kept while the generation stays (`actors.standing`).
         self.generation: Generation | None = None
         self.standings: dict[tuple[str, str | None], tuple[int, Standing]] = {}

@@ -13,6 +13,7 @@ behind. The last look for such rows comes when no write can still be under way t
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,6 @@ class Reindex:
         self._parameters = database.search_parameters
         self._jobs = database.database["search_parameters"]
         self._name = uuid.uuid4().hex
-        self._wake = threading.Event()
 
     def job(self) -> Job:
         """How far it is."""
@@ -133,25 +133,28 @@ class Reindex:
                 self._wait()
 
     def run_in_background(self) -> threading.Thread:
-        """The same in a thread of this process, which ends with it."""
-        thread = threading.Thread(target=self._persist, name="reindex", daemon=True)
-        thread.start()
-        return thread
+        """The same in a thread, of which this process has one at most; it ends with the process."""
+        return self._database.reindexing.begin(self._persist, self._is_left)
 
     def _persist(self) -> None:
-        while True:
-            try:
-                self.run()
-            except InvalidOperation:  # the client is closed: the process ends
-                return
-            except PyMongoError as error:
-                log.warning("reindexing waits for the database", error=str(error))
-                self._wait()
-            else:
-                return
+        try:
+            self.run()
+        except InvalidOperation:  # the client is closed: the process ends
+            return
+        except PyMongoError as error:
+            log.warning("reindexing waits for the database", error=str(error))
+            self._wait()
+
+    def _is_left(self) -> bool:
+        try:
+            return self.job().status == "running"
+        except InvalidOperation:
+            return False
+        except PyMongoError:
+            return True
 
     def _wait(self) -> None:
-        self._wake.wait(self.pause)
+        time.sleep(self.pause)
 
     # The steps
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import base64
 import re
+import threading
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 from werkzeug.test import TestResponse
 
+from fhirserver import audit
+from fhirserver.store.audit_log import AuditLog
 from fhirserver.store.database import Database
 from fhirserver.store.reindex import Reindex
 from resources import validation
@@ -343,7 +346,35 @@ def test_the_job_is_accepted_and_told_of_until_it_is_done(
     assert told["status"]["valueCode"] == "done"
     assert told["done"] == {**told["total"], "name": "done"}
     assert {"name": "state", "valueCode": "usable"} in told["parameter"]["part"]
-    assert "$reindex" in json.dumps(audit_of()) or audit_of()
+    queries = [
+        base64.b64decode(entity["query"]).decode()
+        for event in audit_of()
+        for entity in event["entity"]
+        if "query" in entity
+    ]
+    assert "SearchParameter/own/$reindex?" in queries
+
+
+def test_no_job_begins_that_the_audit_does_not_tell_of(operator: Caller, database: Database) -> None:
+    operator.put("SearchParameter/own", parameter("own", "token", "Observation.interpretation"))
+    audit.use(None)
+    try:
+        assert operator.post("$reindex", b"").status_code == 503
+    finally:
+        audit.use(cast("AuditLog", database.sealer))
+    assert database.database["search_parameters"].find_one({"_id": "reindex"}) is None
+    assert operator.post("$reindex?type=Observation", b"").status_code == 202
+
+
+def test_however_often_it_is_asked_for_one_thread_is_at_it(operator: Caller, database: Database) -> None:
+    operator.put("SearchParameter/own", parameter("own", "token", "Observation.interpretation"))
+    held = datetime.now(UTC) + timedelta(minutes=1)
+    assert operator.post("$reindex", b"").status_code == 202
+    jobs = database.database["search_parameters"]
+    jobs.update_one({"_id": "reindex"}, {"$set": {"status": "running", "lease": {"by": "another", "until": held}}})
+    for _ in range(5):
+        assert operator.post("$reindex", b"").status_code == 202
+    assert [thread.name for thread in threading.enumerate()].count("reindex") == 1
 
 
 def test_a_job_is_of_known_types_and_of_a_parameter_of_this_server(operator: Caller) -> None:
