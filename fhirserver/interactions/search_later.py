@@ -1,6 +1,7 @@
 """Search a type in the background (`Prefer: respond-async`): begin, ask how it stands, fetch, cancel.
 
-The search itself is done for the caller who began it, and only the names of what it found are kept. Whoever fetches it
+The search itself is done for the caller who began it, and only the names of what it found are kept; the audit tells of
+it before it begins, and again of what is fetched. Whoever fetches it
 must be the same caller, and is decided on at that moment: what they may not see by then, and what does not match any
 more, is not in the answer. So no total is told that was counted earlier, and a search that asks for one is not done in
 the background.
@@ -29,6 +30,7 @@ from fhirserver.interactions.search_type import Searchset, note_disclosure
 from fhirserver.search.query import Handling
 from fhirserver.store.documents import DatabaseError
 from fhirserver.store.jobs import Found, Job, Jobs
+from fhirserver.store.resource_store import Page
 
 MOST_UNFINISHED = 10
 """Searches that one caller may have under way; a further one is answered at once."""
@@ -39,6 +41,7 @@ _BEAT = 5.0  # seconds between two signs of life
 _DEAD = timedelta(seconds=30)  # without a sign of life
 _IDLE = 10.0  # seconds after which a thread without work ends
 
+_NOTHING_YET = Page([], [], None, None)
 _UNFINISHED = (Unavailable.status, Unavailable.code, "The search could not be finished.")
 
 _log = structlog.get_logger()
@@ -71,6 +74,8 @@ class Background:
         caller = context.caller(_SUBJECT)
         if self._jobs.unfinished(caller) >= MOST_UNFINISHED:
             return None
+        note_disclosure(context, type_, query, _NOTHING_YET)
+        context.settle_now()
         now = _now()
         lifetime = timedelta(seconds=context.config.page_lifetime)
         job = Job(secrets.token_urlsafe(24), type_, tuple(pairs), handling, "running", now, now + lifetime, now)
@@ -152,7 +157,7 @@ class Background:
 
 
 def _search(context: Context, job: Job) -> Found:
-    """What the search finds now; nothing is disclosed, so nothing is audited."""
+    """What the search finds now; nothing is disclosed, and that it was asked is in the audit already."""
     query = context.query(job.type, job.pairs, cast("Handling", job.handling))
     page = context.store.search(replace(query, includes=()))
     following = None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 
+from fhirserver import audit
 from fhirserver.interactions.search_later import MOST_UNFINISHED
 from resources.xml import to_json
 from tests.fhirserver.rest.conftest import issues_of
@@ -163,14 +166,38 @@ def test_a_search_that_was_cancelled_is_forgotten(doctor, declared, observations
     assert jobs.find_one({"_id": address.rpartition("/")[2]}) is None
 
 
+def counts_told(events, patient):
+    """How many resources of the patient each event about them says were given."""
+    entities = [entity for event in events for entity in event["entity"]]
+    about = [entity for entity in entities if entity.get("what", {}).get("reference") == patient]
+    return [next(int(one["valueString"]) for one in entity["detail"] if one["type"] == "disclosed") for entity in about]
+
+
 def test_the_audit_tells_of_what_is_fetched_when_it_is_fetched(doctor, declared, observations, audit_of):
     address = begin(doctor, f"Observation?subject={declared}")
-    assert audit_of() == []
     assert fetch(doctor, address).status_code == 200
     once = audit_of()
-    assert any(declared in json.dumps(event) for event in once)
+    assert counts_told(once, declared) == [0, 3]
     fetch(doctor, address)
-    assert len(audit_of()) == 2 * len(once)
+    assert counts_told(audit_of(), declared) == [0, 3, 3]
+
+
+def test_the_audit_tells_of_a_search_that_is_never_fetched(doctor, declared, observations, audit_of):
+    begin(doctor, f"Observation?subject={declared}&code:text=number")
+    [event] = audit_of()
+    [query] = [entity["query"] for entity in event["entity"] if "query" in entity]
+    assert base64.b64decode(query).decode() == f"Observation?subject={quote(declared, safe='')}&code%3Atext=number"
+    assert counts_told([event], declared) == [0]
+
+
+def test_a_search_that_the_audit_cannot_tell_of_does_not_begin(doctor, declared, jobs, database):
+    before = jobs.count_documents({})
+    audit.use(None)
+    try:
+        assert doctor.get(f"Observation?subject={declared}", **ASYNC).status_code == 503
+    finally:
+        audit.use(database.sealer)
+    assert jobs.count_documents({}) == before
 
 
 def test_what_is_kept_names_rows_and_holds_no_content(doctor, declared, observations, jobs):
