@@ -46,7 +46,7 @@ MOST_LINKS = 30
 A reference counts as a link for each type that it is followed to.
 """
 
-_NOT_OFFERED = frozenset({"_query", "_type"})
+_NOT_OFFERED = frozenset({"_type"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
@@ -203,7 +203,7 @@ def _read(name: str, value: str, reading: _Reading) -> None:
             reading.criteria.append(_criterion(name, value, reading.declaration, reading))
     except UnknownName as unknown:
         if reading.handling == "strict":
-            raise BadRequest(str(unknown), expression=bare) from None
+            raise BadRequest(str(unknown), code=unknown.code, expression=bare) from None
         reading.ignored.append((name, str(unknown)))
     else:
         reading.used.append((name, value))
@@ -404,6 +404,8 @@ def _declared(name: str, declaration: Declaration) -> SearchParameter:
     """The parameter of that name; refuses what FHIR defines but is not offered, and then what is not known."""
     if name in _NOT_OFFERED:
         raise NotSupported(f"{name} is not offered", expression=name)
+    if name == "_query":  # https://hl7.org/fhir/R4/search.html#query
+        raise UnknownName("_query: no named query is defined on this server", code="not-supported")
     parameter = declaration.parameters.get(name)
     if parameter is None:
         raise UnknownName(f"{declaration.type} has no search parameter '{name}'")

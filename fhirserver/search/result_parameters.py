@@ -17,7 +17,12 @@ _SORTABLE = frozenset({"date", "number", "quantity", "reference", "string", "tok
 
 
 class UnknownName(Exception):
-    """A value names something that is not declared; an error unless the caller asked for leniency."""
+    """A value names something that is not declared; an error, of this code, unless the caller asked for leniency."""
+
+    def __init__(self, told: str, *, code: str | None = None) -> None:
+        """Keep the text; without a code, the error is that of a request that is not understood."""
+        super().__init__(told)
+        self.code = code
 
 
 @dataclass(slots=True)

@@ -206,7 +206,8 @@ def test_a_modifier_extension_is_never_left_out(his, doctor, declared):
 
 
 @pytest.mark.parametrize(
-    "ignored", ["nosuch=1", "_sort=nosuch", "_include=DiagnosticReport:nosuch", "nosuch:exact=1", "conclusion="]
+    "ignored",
+    ["nosuch=1", "_query=nosuch", "_sort=nosuch", "_include=DiagnosticReport:nosuch", "nosuch:exact=1", "conclusion="],
 )
 @pytest.mark.parametrize("by_form", [False, True])
 def test_leniency_names_what_it_ignored_and_the_self_link_leaves_it_out(doctor, reports, ignored, by_form):

@@ -59,13 +59,21 @@ def test_a_parameter_without_a_value_is_an_error_unless_lenient(ask, refusal):
     assert ask("Patient", "gender=", handling="lenient").ignored == (("gender", "gender has no value"),)
 
 
+@pytest.mark.parametrize("name", ["_query", "organization._query", "_has:Observation:patient:_query"])
+def test_a_named_query_is_refused_and_by_leniency_named(ask, refusal, name):
+    error = refusal("Patient", f"{name}=everybody")
+    assert (error.status, error.code, error.expression) == (400, "not-supported", name.partition(":")[0])
+    query = ask("Patient", f"{name}=everybody&gender=female", handling="lenient")
+    assert query.ignored == ((name, "_query: no named query is defined on this server"),)
+    assert query.self_pairs == (("gender", "female"),)
+
+
 @pytest.mark.parametrize("handling", ["strict", "lenient"])
 @pytest.mark.parametrize(
     "asked",
     [
         "_list=$current-problems",
         "_list:not=a",
-        "_query=a",
         "gender:in=urn:v",
         "gender:not-in=urn:v",
         "gender:above=s|a",
