@@ -48,7 +48,7 @@ def create_app(config: Config, database: Database | None = None) -> Flask:
     app.register_blueprint(oauth.blueprint(config, database))
     app.register_blueprint(dicomweb.blueprint(config, database, lambda: bearer.authenticate(request)))
     service = Service(database, config, page_keys(oauth.shared_secrets()))
-    openapi.install(app, routes.blueprint(service, lambda: bearer.authenticate(request)))
+    openapi.install(app, service.parameters, routes.blueprint(service, lambda: bearer.authenticate(request)))
     error_handlers.install(
         app,
         {"/fhir": outcome.render_error, "/dicomweb": dicomweb.render_error, "/oauth": oauth.render_error},

@@ -118,7 +118,7 @@ def capability_statement(
     `keeps_references` and `delete_max` are settings.
     """
     policy = ["literal", "logical", *(["enforced"] if keeps_references else [])]
-    reverse = _reverse(declarations)
+    reverse = reverse_includes(declarations)
     return {
         "resourceType": "CapabilityStatement",
         "id": "fhirserver",
@@ -256,10 +256,10 @@ def includes(declaration: Declaration, reverse: Reverse | None = None) -> Mappin
 
 @cache
 def _published_reverse() -> Reverse:
-    return _reverse(SUPPORTED)
+    return reverse_includes(SUPPORTED)
 
 
-def _reverse(declarations: Mapping[str, Declaration]) -> Reverse:
+def reverse_includes(declarations: Mapping[str, Declaration]) -> Reverse:
     """For each type, the reference parameters of all types that may point to it."""
     found: dict[str, list[str]] = {}
     for source in declarations.values():

@@ -11,8 +11,8 @@ https://spec.openapis.org/oas/v3.0.3
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -24,11 +24,12 @@ from fhirserver import __version__
 from fhirserver.errors import NotFound
 from fhirserver.operations import OFFERED
 from fhirserver.operations.operation import Target
-from fhirserver.rest.capability_statement import Routed, includes, search_parameters
+from fhirserver.rest.capability_statement import Reverse, Routed, includes, reverse_includes, search_parameters
 from fhirserver.rest.negotiation import FORMATS, PATCH_FORMATS
 from fhirserver.rest.routes import FHIR, ROUTED, operation_routes
 from fhirserver.rest.tagged import is_known, tag_of
 from fhirserver.search.result_parameters import REPEATABLE, RESULT_PARAMETERS
+from fhirserver.store.search_parameters import Catalogue
 from resources import SUPPORTED, Declaration
 
 Json = dict[str, Any]
@@ -49,6 +50,7 @@ For tools: <a href="openapi.json">OpenAPI description</a>.</p>
 </table></body></html>
 """
 
+_MOST_KEPT = 16
 _METHODS = frozenset({"get", "post", "put", "patch", "delete", "options"})
 _OUTCOME = {"$ref": "#/components/responses/Outcome"}
 _RESOURCE = {"type": "object", "required": ["resourceType"], "properties": {"resourceType": {"type": "string"}}}
@@ -90,8 +92,8 @@ _CONDITIONAL = frozenset({"update", "patch", "delete"})
 """The interactions that find by criteria what they change, where no id is in the address."""
 
 
-def install(app: Flask, *blueprints: Blueprint) -> None:
-    """Register the blueprints, and the description of what they route."""
+def install(app: Flask, parameters: Callable[[], Catalogue], *blueprints: Blueprint) -> None:
+    """Register the blueprints, and the description of what they route with the search parameters as they are."""
     app.config.update(API_TITLE="fhirserver: FHIR R4 and DICOMweb", API_VERSION=__version__, OPENAPI_VERSION="3.0.3")
     api = Api(app)
     for blueprint in blueprints:
@@ -99,10 +101,20 @@ def install(app: Flask, *blueprints: Blueprint) -> None:
     collected = api.spec.to_dict()
     page = _page(collected).encode()
 
-    @lru_cache(maxsize=16)
+    kept: dict[tuple[Any, ...], tuple[bytes, str]] = {}
+
     def described(type_: str | None) -> tuple[bytes, str]:
-        body = msgspec.json.encode(description(collected, ROUTED, type_))
-        return body, tag_of(body)
+        """The description, and its entity tag; kept while the search parameters of a type stay."""
+        catalogue = parameters()
+        key = () if type_ is None else (type_, catalogue.identity)
+        found = kept.get(key)
+        if found is None:
+            body = msgspec.json.encode(description(collected, ROUTED, type_, catalogue.readable))
+            found = body, tag_of(body)
+            if len(kept) >= _MOST_KEPT:
+                kept.clear()
+            kept[key] = found
+        return found
 
     def openapi() -> Response:
         """The description for tools; `type` names one resource type."""
@@ -122,8 +134,14 @@ def install(app: Flask, *blueprints: Blueprint) -> None:
     app.add_url_rule("/docs", "docs", docs)
 
 
-def description(collected: Mapping[str, Any], routed: Routed, type_: str | None = None) -> Json:
+def description(
+    collected: Mapping[str, Any],
+    routed: Routed,
+    type_: str | None = None,
+    declarations: Mapping[str, Declaration] = SUPPORTED,
+) -> Json:
     """The OpenAPI document: the `collected` addresses with what each takes and gives, of all types or of one."""
+    searched = None if type_ is None else _Searched(declarations[type_], reverse_includes(declarations))
     spec: Json = copy.deepcopy(dict(collected))
     codes = {(method.lower(), _address(rule)): interactions for method, rule, _, interactions in routed}
     operations = {
@@ -142,7 +160,7 @@ def description(collected: Mapping[str, Any], routed: Routed, type_: str | None 
             described[method] = {
                 **operation,
                 "operationId": _operation_id(method, path),
-                "parameters": list(_parameters(path, interactions, type_)),
+                "parameters": list(_parameters(path, interactions, searched)),
                 "responses": _responses(interactions),
                 **_body(method, interactions, is_operation=key in operations),
                 **({"security": []} if "capabilities" in interactions else {}),
@@ -172,18 +190,25 @@ def _operation_id(method: str, path: str) -> str:
     return f"{method}{path.replace('/', '_').replace('{', '').replace('}', '').replace('$', '')}"
 
 
-def _parameters(path: str, interactions: Sequence[str], type_: str | None) -> Iterator[Json]:
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """The one type that is described: its parameters, and those of all types that may refer to it."""
+
+    declaration: Declaration
+    reverse: Reverse
+
+
+def _parameters(path: str, interactions: Sequence[str], searched: _Searched | None) -> Iterator[Json]:
     for name in (part.strip("{}") for part in path.split("/") if part.startswith("{")):
         if name != "type":
             yield {"in": "path", "name": name, "required": True, "schema": _ID}
-        elif type_ is None:
+        elif searched is None:
             yield {"in": "path", "name": name, "required": True, "schema": {"type": "string", "enum": [*SUPPORTED]}}
-    declaration = SUPPORTED[type_] if type_ is not None else None
     for name in _merged(_QUERY, interactions):
-        yield {"in": "query", "name": name, "schema": _schema_of(name, declaration)}
+        yield {"in": "query", "name": name, "schema": _schema_of(name, searched)}
     is_conditional = path.endswith("/{type}") and not _CONDITIONAL.isdisjoint(interactions)
-    if declaration is not None and ("search-type" in interactions or is_conditional):
-        for one in search_parameters(declaration):
+    if searched is not None and ("search-type" in interactions or is_conditional):
+        for one in search_parameters(searched.declaration):
             yield {"in": "query", "name": one["name"], "description": one["type"], "schema": {"type": "string"}}
     for name in _merged(_HEADERS, interactions):
         yield {"in": "header", "name": name, "schema": {"type": "string"}}
@@ -193,7 +218,7 @@ def _merged(table: Mapping[str, Sequence[str]], interactions: Sequence[str]) -> 
     return list(dict.fromkeys(name for code in interactions for name in table.get(code, ())))
 
 
-def _schema_of(name: str, declaration: Declaration | None) -> Json:
+def _schema_of(name: str, searched: _Searched | None) -> Json:
     match name:
         case "_count":
             return {"type": "integer", "minimum": 0}
@@ -201,9 +226,9 @@ def _schema_of(name: str, declaration: Declaration | None) -> Json:
             return {"type": "boolean"}
         case "_format":
             return {"type": "string", "enum": [*FORMATS, "json", "xml"]}
-        case "_include" | "_revinclude" if declaration is not None:
+        case "_include" | "_revinclude" if searched is not None:
             kind = "searchInclude" if name == "_include" else "searchRevInclude"
-            named = includes(declaration).get(kind, [])
+            named = includes(searched.declaration, searched.reverse).get(kind, [])
             return {"type": "array", "items": {"type": "string", **({"enum": named} if named else {})}}
         case _ if name in REPEATABLE:
             return {"type": "array", "items": {"type": "string"}}

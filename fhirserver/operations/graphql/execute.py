@@ -26,7 +26,7 @@ from fhirserver.operations.operation import Target
 from fhirserver.store.resource_store import Position
 from fhirserver.store.rows import Row
 from resources import SUPPORTED
-from resources.declaration import local_address
+from resources.declaration import SearchParameter, local_address
 from resources.validation import parse
 
 MOST_QUERIES = 50
@@ -190,7 +190,7 @@ class _Execution:
             type_, form = searched_type(one.name) or ("", "")
             name = self._parameter(one, type_, "_reference", str(one.arguments["_reference"]))
             about = {f"{place.type}/{place.node['id']}": place for place in places}
-            parameter = SUPPORTED[type_].parameters[name]
+            parameter = self._known(type_)[name]
             if parameter.type != "reference":
                 raise one.error(f"_reference: {type_}.{name} is no reference.")
             labels = self._hiding(places)
@@ -341,10 +341,13 @@ class _Execution:
             pairs.append(("_total", "accurate"))
         return pairs
 
-    @staticmethod
-    def _parameter(one: Field, type_: str, argument: str, text: str) -> str:
+    def _known(self, type_: str) -> Mapping[str, SearchParameter]:
+        """The search parameters of a type, those that an operator has added included."""
+        return self._context.store.parameters().readable[type_].parameters
+
+    def _parameter(self, one: Field, type_: str, argument: str, text: str) -> str:
         """The search parameter that a name of GraphQL means."""
-        known = SUPPORTED[type_].parameters
+        known = self._known(type_)
         if text.startswith("_"):
             return text
         name = text if text in known else text.replace("_", "-")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
+from flask import Flask
 from werkzeug.test import TestResponse
 
 from fhirserver import audit
@@ -212,6 +213,49 @@ def test_the_statement_names_it_when_it_may_be_used(operator: Caller, his: Calle
     assert "Observation:own" in includes
     operator.delete("SearchParameter/own")
     assert named()[0] == before
+
+
+def test_the_description_for_tools_names_it_when_it_may_be_used(
+    app: Flask, operator: Caller, add: Callable[..., None]
+) -> None:
+    def named(type_: str, parameter: str = "") -> set[str]:
+        response = app.test_client().get(f"/openapi.json?type={type_}")
+        found = response.json["paths"][f"/fhir/{type_}"]["get"]["parameters"]
+        if parameter:
+            found = [one["schema"]["items"] for one in found if one["name"] == parameter]
+            return set(found[0]["enum"])
+        return {one["name"] for one in found if one["in"] == "query"}
+
+    before = named("Observation")
+    operator.put("SearchParameter/own", parameter("own", "reference", "Observation.focus", target=["Patient"]))
+    assert named("Observation") == before
+    add("own", "reference", "Observation.focus", target=["Patient"])
+    assert named("Observation") == before | {"own"}
+    assert "own" not in named("Patient")
+    assert "Observation:own" in named("Observation", "_include")
+    assert "Observation:own" in named("Patient", "_revinclude")
+    operator.delete("SearchParameter/own")
+    assert named("Observation") == before
+
+
+def test_a_query_of_graphql_takes_it_as_an_argument(
+    his: Caller, stranger: Caller, operator: Caller, add: Callable[..., None], declared: str
+) -> None:
+    def ask(caller: Caller, query: str, at: str = "") -> TestResponse:
+        return caller.request("POST", f"{at}/$graphql", {"query": query}, Content_Type="application/json")
+
+    made = his.make(observation(declared, note=[{"text": "Very loud"}], focus=[{"reference": declared}]))["id"]
+    operator.put("SearchParameter/own-note", parameter("own-note", "string", "Observation.note.text"))
+    query = '{ ObservationList(own_note: "very", patient: "%s") { id } }' % declared  # noqa: UP031 - braces
+    assert "is being indexed" in ask(his, query).json["errors"][0]["message"]
+    add("own-note", "string", "Observation.note.text")
+    add("own-about", "reference", "Observation.focus", target=["Patient"])
+    assert ask(his, query).json["data"] == {"ObservationList": [{"id": made}]}
+    assert ask(stranger, query).json["data"] == {"ObservationList": []}
+    within = "{ ObservationList(_reference: own_about) { id } }"
+    assert ask(his, within, declared).json["data"] == {"ObservationList": [{"id": made}]}
+    none = ask(his, '{ ConditionList(own_note: "very") { id } }')
+    assert (none.status_code, none.json["data"]) == (400, None)
 
 
 REFUSED = {
