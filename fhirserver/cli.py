@@ -1,4 +1,4 @@
-"""The command line: run the server, register clients, make tokens, explain decisions, verify the audit.
+"""The command line: run the server, register clients, make tokens, explain decisions, verify the audit, and remove.
 
 Commands print their answer on standard output and everything else on standard error. Exit status: 0 done; 1 the answer
 is bad news (a broken audit chain, a story that went another way); 2 the command was not understood; 3 the server or
@@ -51,6 +51,7 @@ BAD_NEWS, NOT_UNDERSTOOD, CANNOT_BE_HAD, UNKNOWN = 1, 2, 3, 4
 
 _READY_TIMEOUT = 60.0
 _POLL_INTERVAL = 0.05
+_AT_ONCE = 1_000  # versions that one transaction removes
 _WORKER_STOP_TIMEOUT = 15  # seconds for requests under way
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _CANNOT_START = signal.SIGUSR1
@@ -604,6 +605,99 @@ def reindex(
             _fail(BAD_NEWS, found.reason)
 
 
+# What is removed for good
+
+
+@app.command()
+def expunge(
+    what: Annotated[
+        str | None, typer.Argument(metavar="[TYPE|TYPE/ID]", help="Of a type or of one resource; else of all.")
+    ] = None,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Resources that were deleted, with all versions.")] = False,
+    previous: Annotated[bool, typer.Option("--previous", help="Versions that are not the last.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many versions at most; else all of them.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove for good what was deleted, or versions that are past. There is no way back. It is audited."""
+    type_, id_ = _removable(what, deleted=deleted, previous=previous)
+    if not (yes or (sys.stdin.isatty() and typer.confirm("This cannot be undone. Go on?", err=True))):
+        _fail(NOT_UNDERSTOOD, "nothing was removed; --yes says that it is meant")
+    with _opened(data) as opened:
+        kinds = {"deleted": "yes" if deleted else "", "previous": "yes" if previous else ""}
+        opened.note("expunge", what or "everything", {**kinds, "limit": str(limit or "")})
+        removed = 0
+        with Progress(console=told, transient=True, disable=not told.is_terminal) as progress:
+            task = progress.add_task("Removing", total=limit)
+            for count in _expunged(opened, type_, id_, deleted=deleted, previous=previous, limit=limit):
+                removed += count
+                progress.update(task, completed=removed)
+        if as_json:
+            print(json.dumps({"removed": removed, "limited": removed == limit}))
+        else:
+            print(f"{removed} versions removed" + (", which is the limit: there may be more" * (removed == limit)))
+
+
+def _removable(what: str | None, *, deleted: bool, previous: bool) -> tuple[str, str]:
+    """Type and id, empty where all is meant. Ends the command where that cannot be removed."""
+    from fhirserver.store.expunge import require_removable
+    from resources import SUPPORTED
+
+    type_, _, id_ = (what or "").partition("/")
+    if what is not None and ((what != type_ and not _RESOURCE.fullmatch(what)) or type_ not in SUPPORTED):
+        _fail(NOT_UNDERSTOOD, f"{what} is no resource type of R4, and not of the form Type/ID")
+    if not (deleted or previous):
+        _fail(NOT_UNDERSTOOD, "say what to remove: --deleted, --previous or both")
+    try:
+        require_removable(type_, deleted=deleted)
+    except FhirError as error:
+        _fail(NOT_UNDERSTOOD, error.diagnostics)
+    return type_, id_
+
+
+def _expunged(
+    opened: _Opened, type_: str, id_: str, *, deleted: bool, previous: bool, limit: int | None
+) -> Iterator[int]:
+    """Remove in transactions of a bounded size; each tells the patients whom it concerned, and gives its number."""
+    from fhirserver import audit
+    from fhirserver.access import SystemAccess, policy_of
+    from fhirserver.store.expunge import Purge
+    from fhirserver.store.resource_store import ResourceStore
+    from fhirserver.store.rows import Row
+    from fhirserver.store.unit import Unit
+    from resources import SUPPORTED
+
+    types, target = (type_,) if type_ else tuple(SUPPORTED), "/".join(part for part in (type_, id_) if part)
+
+    def record(unit: Unit, rows: Sequence[Row]) -> None:
+        concerned: list[tuple[str | None, Sequence[str], int]] = [
+            (patient, labels, count) for (patient, labels), count in audit.disclosed(rows, ()).items()
+        ]
+        for patient, labels, count in concerned or [(None, (), len(rows))]:
+            events = audit.operator_events(
+                _operator(),
+                "expunge",
+                target or "everything",
+                now=datetime.now(UTC),
+                details={"versions": str(count)},
+                patient=patient,
+                labels=labels,
+            )
+            unit.record(event.document for event in events)
+
+    left = limit
+    while left is None or left > 0:
+        access = SystemAccess.named("operator", datetime.now(UTC), "command line", policy_of(opened.config))
+        size = _AT_ONCE if left is None else min(_AT_ONCE, left)
+        purge = Purge(types, id_, deleted=deleted, previous=previous, limit=size)
+        count = ResourceStore(opened.database, access, opened.config).expunge(purge, record)
+        yield count
+        if count < size:
+            return
+        left = None if left is None else left - count
+
+
 # Demo, version
 
 
@@ -690,6 +784,7 @@ def _connected(config: Config) -> Iterator[_Opened]:
     database = _connect(config)
     log = AuditLog(database, _checkpoint(config))
     try:
+        database.sealer = log
         audit.use(log)
         if not config.public_base:
             # Tokens are for the address of the server, which was started with options that this command does not know.

@@ -12,7 +12,7 @@ from fhirserver.audit.caller import Caller
 from fhirserver.audit.decisions import consent_events, refusal_events
 from fhirserver.audit.dicom import dicom_events
 from fhirserver.audit.event import Event
-from fhirserver.audit.hidden import by_labels, labels_of, labels_of_any
+from fhirserver.audit.hidden import by_labels, disclosed, labels_of, labels_of_any
 from fhirserver.audit.interactions import (
     history_events,
     operation_events,
@@ -29,6 +29,7 @@ __all__ = [
     "by_labels",
     "consent_events",
     "dicom_events",
+    "disclosed",
     "flush",
     "history_events",
     "labels_of",

@@ -28,6 +28,9 @@ SECURITY_ALERT: Final = dcm("110113", "Security Alert")
 USER_AUTHENTICATION: Final = dcm("110114", "User Authentication")
 INSTANCES_ACCESSED: Final = dcm("110103", "DICOM Instances Accessed")
 INSTANCES_TRANSFERRED: Final = dcm("110104", "DICOM Instances Transferred")
+RECORD_DESTROYED: Final = _coding(
+    f"{TERMINOLOGY}iso-21089-lifecycle", "destroy", "Destroy/Delete Record Lifecycle Event"
+)
 DICOM_QUERY: Final = dcm("110112", "Query")
 
 # AuditEvent.subtype

@@ -13,33 +13,31 @@ from fhirserver.errors import BadRequest, NotSupported
 from fhirserver.interactions.context import Context
 from fhirserver.operations.operation import Given, Made, Operation, Parameter, Target
 from fhirserver.operations.parameters import parameters
-from fhirserver.store.expunge import KEPT, Purge
+from fhirserver.store.expunge import MOST, Purge, require_removable
 from fhirserver.store.rows import Row
 from fhirserver.store.unit import Unit
 from resources import SUPPORTED
 
-_DEFAULT, _MOST = 1_000, 10_000
+_DEFAULT = 1_000
 
 
 def _perform(context: Context, target: Target, given: Given) -> Made:
     context.access.admit_operator("delete", target.type or "*")
-    if target.type in KEPT:
-        raise NotSupported(f"Nothing of a {target.type} is removed: the audit rests on it.")
+    deleted = given.one("expungeDeletedResources", default=False)
+    require_removable(target.type, deleted=deleted)
     if given.if_match is not None:
         raise NotSupported("$expunge takes no If-Match.")
     purge = Purge(
         types=(target.type,) if target.type else tuple(SUPPORTED),
         id=target.id,
-        deleted=given.one("expungeDeletedResources", default=False),
+        deleted=deleted,
         previous=given.one("expungePreviousVersions", default=False),
         limit=given.one("limit", _DEFAULT),
     )
     if not (purge.deleted or purge.previous):
         raise BadRequest("Say what to remove: expungeDeletedResources, expungePreviousVersions.", code="required")
-    if purge.limit > _MOST:
-        raise BadRequest(f"At most {_MOST} versions at once.", expression="limit")
-    if purge.deleted and target.type == "Patient":
-        raise NotSupported("A deleted Patient stays, so that nobody else can become that person.")
+    if purge.limit > MOST:
+        raise BadRequest(f"At most {MOST} versions at once.", expression="limit")
     address, asked = target.address("expunge"), urlencode(given.pairs)
 
     def record(unit: Unit, rows: list[Row]) -> None:
@@ -60,7 +58,7 @@ OPERATION = Operation(
     takes=(
         Parameter("expungeDeletedResources", "boolean", "Remove resources that were deleted, with all versions."),
         Parameter("expungePreviousVersions", "boolean", "Remove versions that are not the last."),
-        Parameter("limit", "positiveInt", f"Versions at most; {_DEFAULT} if not given, {_MOST} at the most."),
+        Parameter("limit", "positiveInt", f"Versions at most; {_DEFAULT} if not given, {MOST} at the most."),
     ),
     gives=(Parameter("count", "integer", "How many versions were removed; as many as the limit: ask again.", 1),),
     changes=True,

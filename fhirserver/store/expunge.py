@@ -13,12 +13,16 @@ from typing import Any
 
 from pymongo.client_session import ClientSession
 
+from fhirserver.errors import NotSupported
 from fhirserver.store.database import Database, Document
 from fhirserver.store.rows import Row, row_of
 from resources.validation import parse
 
 KEPT = frozenset({"AuditEvent", "Consent"})
 """Types of which nothing is ever removed."""
+
+MOST = 10_000
+"""Versions that one transaction removes at most."""
 
 _FIELDS = {"v": 1, "lu": 1, "r": 1, "del": 1, "facts.subjects.patient": 1, "facts.labels": 1, "content.object": 1}
 _STUDIES = "urn:dicom:uid"
@@ -55,6 +59,14 @@ class Condemned:
             self.rows.append(row_of(document))
             if "content" in document:
                 self.objects.append(document["content"]["object"])
+
+
+def require_removable(type_: str, *, deleted: bool) -> None:
+    """Raise NotSupported where what is named by its type is never removed; of everything it is passed over."""
+    if type_ in KEPT:
+        raise NotSupported(f"Nothing of a {type_} is removed: the audit rests on it.")
+    if deleted and type_ == "Patient":
+        raise NotSupported("A deleted Patient stays, so that nobody else can become that person.")
 
 
 def condemn(database: Database, session: ClientSession, purge: Purge) -> Condemned:

@@ -392,6 +392,65 @@ def test_a_type_that_is_not_indexed_is_not_understood(run):
     assert run("reindex", "--type", "AuditEvent").exit_code == 2
 
 
+def token_of_his(run):
+    return run("token", "--as", "client:his").stdout.strip()
+
+
+def a_basic(server, token, versions):
+    """The id of a resource of so many versions, about Patient/ada."""
+    basic = {"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": "Patient/ada"}}
+    made = json.loads(server.call("POST", "/fhir/Basic", token, json.dumps(basic).encode())[1])
+    for number in range(1, versions):
+        body = json.dumps({**basic, "id": made["id"], "code": {"text": f"{number}"}}).encode()
+        assert server.call("PUT", f"/fhir/Basic/{made['id']}", token, body)[0] == 200
+    return f"Basic/{made['id']}"
+
+
+def test_an_operator_removes_for_good_and_the_patient_is_told(run, server):
+    token = token_of_his(run)
+    changed, deleted = a_basic(server, token, 3), a_basic(server, token, 2)
+    assert server.call("DELETE", f"/fhir/{deleted}", token)[0] == 204
+    assert run("expunge", changed, "--previous", "--yes").stdout == "2 versions removed\n"
+    assert server.call("GET", f"/fhir/{changed}", token)[0] == 200
+    assert server.call("GET", f"/fhir/{changed}/_history/1", token)[0] == 404
+    assert json.loads(run("expunge", "Basic", "--deleted", "--limit", "2", "--yes", "--json").stdout) == {
+        "removed": 2,
+        "limited": True,
+    }
+    assert json.loads(run("expunge", "--deleted", "--yes", "--json").stdout) == {"removed": 1, "limited": False}
+    assert server.call("GET", f"/fhir/{deleted}", token)[0] == 404
+    reader = run("token", "--as", "Patient/ada", "--scope", "patient/*.rs").stdout.strip()
+    trail = json.loads(server.call("GET", "/fhir/AuditEvent?patient=Patient/ada&subtype=destroy", reader)[1])
+    told = [
+        detail["valueString"]
+        for entry in trail["entry"]
+        for entity in entry["resource"]["entity"]
+        for detail in entity.get("detail", ())
+        if detail["type"] == "versions"
+    ]
+    assert sorted(told) == ["1", "2", "2"]
+    assert json.loads(run("verify-audit", "--json").stdout)["intact"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["Basic", "--yes"], "say what to remove"),
+        (["Basic", "--deleted"], "--yes says that it is meant"),
+        (["Basics", "--deleted", "--yes"], "no resource type of R4"),
+        (["Basic/", "--deleted", "--yes"], "no resource type of R4"),
+        (["Consent", "--previous", "--yes"], "Nothing of a Consent is removed"),
+        (["AuditEvent/1", "--previous", "--yes"], "Nothing of a AuditEvent is removed"),
+        (["Patient/ada", "--deleted", "--yes"], "A deleted Patient stays"),
+    ],
+)
+def test_what_is_never_removed_or_not_meant_is_refused(run, server, arguments, reason):
+    refused = run("expunge", *arguments)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert reason in refused.stderr
+    assert server.call("GET", "/fhir/Patient/ada", token_of_his(run))[0] == 200
+
+
 def test_the_audit_is_intact_and_an_altered_event_is_found(tmp_path):
     def command(*arguments):
         return CliRunner().invoke(app, [*arguments, "--data", str(tmp_path)])
