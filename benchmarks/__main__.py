@@ -195,7 +195,7 @@ def _links(server: Side, options: argparse.Namespace, results: Results) -> None:
 def _pages(server: Side, options: argparse.Namespace, results: Results) -> None:
     """A page far into a search beside its first one; the walk there is not measured."""
     first = workloads.first_page()
-    number = min(workloads.FAR, server.region.studies // workloads.PAGE)
+    number = min(workloads.FAR, server.region.patients // workloads.PAGE)
     far = server.page(first, number)
     _note(results, options, f"page {number:,} / page 1", (server, workloads.page(first)), (server, workloads.page(far)))
 

@@ -148,8 +148,8 @@ FAR = 1_000
 
 
 def first_page() -> Query:
-    """The first page of all studies."""
-    return Query("GET", f"/ImagingStudy?_count={PAGE}")
+    """The first page of all patients: every page tells as many trails as another."""
+    return Query("GET", f"/Patient?_count={PAGE}")
 
 
 def page(query: Query) -> Workload:

@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -144,6 +145,7 @@ def worker() -> Flask:
 
         return application()
     except Exception:
+        traceback.print_exc()  # before the main process ends this one
         os.kill(parent, _CANNOT_START)
         raise
 

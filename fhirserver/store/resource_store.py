@@ -41,7 +41,7 @@ from fhirserver.store.expunge import Purge
 from fhirserver.store.facts import absent_facts
 from fhirserver.store.guard import Guard
 from fhirserver.store.includes import Includes, Rest
-from fhirserver.store.indexes import BY_CONTAINED, BY_PATIENT, BY_VALUE
+from fhirserver.store.indexes import BY_CONTAINED, BY_DATE, BY_PATIENT, BY_START, BY_UPDATE, BY_VALUE
 from fhirserver.store.links import Links
 from fhirserver.store.reindex import Reindex
 from fhirserver.store.rows import Row, row_of
@@ -73,6 +73,9 @@ WITHOUT_TYPE_HISTORY = frozenset({"AuditEvent", "Binary"})
 
 # Most rows among which the latest are looked for.
 _MOST_COMPARED = 10_000
+_ORDERED = frozenset({BY_UPDATE, BY_START, BY_DATE})
+# MongoDB merges so many readings of an index (internalQueryMaxScansToExplode).
+_MOST_READINGS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,7 +417,7 @@ class ResourceStore:
         rows: list[Document] = []
         after = None if position is None or not position.after else position.after
         while True:
-            wanted = plan.wanted if after is None else both(plan.wanted, _beyond(order, after))
+            wanted = plan.wanted if after is None else both(plan.wanted, _rest(plan, after))
             missing = query.count + 1 - len(rows)
             found, snapshot = select_at(self._database, collection, wanted, fields, missing, snapshot, **options)
             is_last = len(found) < missing
@@ -755,20 +758,31 @@ def _keys(row: Document, order: Sequence[tuple[str, int]]) -> tuple[Any, ...]:
     return tuple(keys)
 
 
+def _rest(plan: _Plan, after: Sequence[Any]) -> Filter:
+    """The rows of a search that come after the given keys, as the index that it goes by finds their beginning.
+
+    An index of an order is read once for each name of the audience, and the readings merged: only where each is written
+    out do they begin at the keys, and not at the first of all rows that share the first key.
+    """
+    beyond = _beyond(plan.order, after)
+    names = plan.wanted.get("aud", {}).get("$in", ())
+    if plan.hint not in _ORDERED or not 0 < len(names) * len(beyond["$or"]) <= _MOST_READINGS:
+        return beyond
+    begins = [{"t": plan.query.type, "aud": name, **clause} for name in names for clause in beyond["$or"]]
+    return {"$or": begins}
+
+
 def _beyond(order: Sequence[tuple[str, int]], after: Sequence[Any]) -> Filter:
     """Rows that come after the given keys. A missing key sorts before all others, as MongoDB does."""
-    clauses = []
+    clauses: list[Filter] = []
     for place, ((path, direction), value) in enumerate(zip(order, after, strict=True)):
-        equal = [{earlier: after[index]} for index, (earlier, _) in enumerate(order[:place])]
+        equal = {earlier: after[index] for index, (earlier, _) in enumerate(order[:place])}
+        if path in equal:
+            continue  # what is equal there comes neither before nor after
         if direction > 0:
-            later: Filter = {path: {"$ne": None}} if value is None else {path: {"$gt": value}}
-        elif value is None:
-            continue
-        else:
-            later = {"$or": [{path: {"$lt": value}}, {path: None}]}
-        clauses.append({"$and": [*equal, later]})
-    if not clauses:
-        return NOTHING
+            clauses.append({**equal, path: {"$ne": None} if value is None else {"$gt": value}})
+        elif value is not None:
+            clauses += [{**equal, path: {"$lt": value}}, {**equal, path: None}]
     # The alternatives alone would have the index of the order read from its beginning.
     (leading, direction), value = order[0], after[0]
     begin: Filter = {}

@@ -572,6 +572,7 @@ def test_a_worker_that_cannot_start_ends_the_server_with_a_sentence(tmp_path, mo
             server.stop()
     assert server.process.returncode == 3
     assert said.rstrip().endswith("fhirserver: a worker could not start; what it said is above")
+    assert "import of fhirserver.app halted" in said
     assert processes_of(tmp_path) == []
 
 
