@@ -34,8 +34,9 @@ from fhirserver.errors import BadRequest, FhirError, NotSupported, TooCostly
 
 MOST_TOKENS = 5_000
 MOST_FIELDS = 1_000
-DEEPEST = 16
-"""Selections within selections; a patient, their reports, the observations of these and a quantity are seven."""
+DEEPEST = 20
+"""Selections within selections; a patient, their reports, the observations of these and a quantity are seven, and what
+clients ask of the schema is eighteen."""
 
 DIRECTIVES: Mapping[str, frozenset[str]] = {
     "skip": frozenset({"if"}),
@@ -234,7 +235,14 @@ _NEVER = "!"
 """No type has this name: what asks for two types at once is asked of none."""
 
 
+def graphql_name(type_: str) -> str:
+    """The name of a FHIR type in GraphQL, which has no points: `Patient_contact`."""
+    return type_.replace(".", "_")
+
+
 def _narrowed(on: str | None, condition: str | None) -> str | None:
+    if condition is not None and not condition.startswith("__"):
+        condition = condition.replace("_", ".")  # no name of FHIR has a `_`
     if condition in {None, "Resource", "DomainResource", "Element"}:
         return on
     return condition if on in {None, condition} else _NEVER

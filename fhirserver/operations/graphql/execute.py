@@ -16,11 +16,12 @@ from urllib.parse import urlencode
 
 from fhirserver import audit
 from fhirserver.access import visibility
-from fhirserver.errors import BadRequest, NotFound, NotSupported, TooCostly
+from fhirserver.errors import BadRequest, NotFound, TooCostly
 from fhirserver.interactions.context import PAGE, Context
 from fhirserver.interactions.entries import is_id
 from fhirserver.operations.graphql.document import Field
-from fhirserver.operations.graphql.members import CONNECTION, check, check_search, kinds_of, searched_type
+from fhirserver.operations.graphql.introspection import FIELDS, introspect
+from fhirserver.operations.graphql.members import CONNECTION, EDGE, check, check_search, kinds_of, searched_type
 from fhirserver.operations.graphql.output import Output, Place, Selections, values
 from fhirserver.operations.operation import Target
 from fhirserver.store.resource_store import Position
@@ -41,18 +42,28 @@ _CURSORS = ("_cursor", "cursor")
 def execute(context: Context, target: Target, fields: tuple[Field, ...]) -> dict[str, Any]:
     """The data of an answer. Raises BadRequest for what is not of the schema, and what reads and searches raise."""
     execution = _Execution(context)
-    for one in fields:
-        if one.name in {"__schema", "__type"}:
-            raise one.error("Introspection is not offered: the fields are those of R4.", NotSupported)
+    told = {one.alias: one for one in fields if one.name in FIELDS}
+    if not told:
+        return _asked(execution, target, fields)
+    asked = tuple(one for one in fields if one.name not in FIELDS)
+    if len(told) + len(asked) < len(fields) or any(one.alias in told for one in asked):
+        raise fields[0].error("A name is asked for in two ways.")
+    found = _asked(execution, target, asked) if asked else {}
+    return {**found, **{name: introspect(context, target, one) for name, one in told.items()}}
+
+
+def _asked(execution: _Execution, target: Target, fields: tuple[Field, ...]) -> dict[str, Any]:
+    """What is asked of resources."""
     if target.id:
         check(fields, kinds_of((target.type,)))
         return execution.of_resource(target, fields)
     for one in fields:
-        _check_root(one, target)
+        check_root(one, target)
     return execution.of_system(fields)
 
 
-def _check_root(one: Field, target: Target) -> None:
+def check_root(one: Field, target: Target) -> None:
+    """Raise BadRequest for what is no read and no search of the schema at the system or a type."""
     searched = searched_type(one.name)
     type_ = searched[0] if searched else one.name
     if one.name == "__typename" and not one.arguments:
@@ -265,7 +276,7 @@ class _Execution:
         return out
 
     def _edge(self, one: Field, place: Place) -> dict[str, Any]:
-        told = {"mode": "match", "score": None, "__typename": "Edge"}
+        told = {"mode": "match", "score": None, "__typename": f"{place.type}{EDGE}"}
         return {
             each.alias: self._output.graph(each.selections, place) if each.name == "resource" else told.get(each.name)
             for each in one.selections

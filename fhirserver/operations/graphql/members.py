@@ -18,7 +18,7 @@ from resources.structure import PRIMITIVES, structures
 
 _ADDED = frozenset({"__typename", "resourceType"})
 
-LIST, CONNECTION = "List", "Connection"
+LIST, CONNECTION, EDGE = "List", "Connection", "Edge"
 
 _PAGING = frozenset({"_offset", "_count"})
 
@@ -47,6 +47,11 @@ class Member:
 
 @lru_cache(maxsize=512)
 def members_of(type_: str) -> Mapping[str, Member]:
+    """As `members`, and kept: what a query asks for is asked again."""
+    return members(type_)
+
+
+def members(type_: str) -> Mapping[str, Member]:
     """The fields of a type by name; none of a name that is no type."""
     structure = structures().get(type_)
     if structure is None:

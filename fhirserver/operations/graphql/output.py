@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fhirserver.errors import NotSupported
-from fhirserver.operations.graphql.document import Field
+from fhirserver.operations.graphql.document import Field, graphql_name
 from fhirserver.operations.graphql.members import members_of, searched_type
 from resources import SUPPORTED
 
@@ -128,7 +128,7 @@ class Output:
         for field in self._selections.of(fields, place.type):
             if field.name in {"__typename", "resourceType"} and "resourceType" not in members_of(place.type):
                 if field.name == "__typename" or place.type in SUPPORTED:
-                    into.put(field, place.type, "code", is_list=False)
+                    into.put(field, graphql_name(place.type), "code", is_list=False)
             elif (field.name == "resource" and place.type == "Reference") or (
                 place.type in SUPPORTED and searched_type(field.name)
             ):
