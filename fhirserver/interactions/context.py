@@ -6,7 +6,8 @@ made durable by the same door. If the audit cannot be written, `Unavailable` is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -31,7 +32,7 @@ from fhirserver.search.result_parameters import RESULT_PARAMETERS
 from fhirserver.store.resource_store import ResourceStore, require_searched
 from fhirserver.store.rows import Row
 from fhirserver.store.search_parameters import Catalogue
-from fhirserver.store.unit import Unit
+from fhirserver.store.unit import NotAsPresent, Unit
 from resources import SUPPORTED, Declaration, validation
 
 Pairs = Sequence[Pair]
@@ -88,6 +89,19 @@ class Context:
     def record_write(self, unit: Unit, interaction: str, row: Row) -> None:
         """Write the events of a create, update, patch or delete in the transaction that does it."""
         unit.record(event.document for event in audit.write_events(self.access, interaction, row))
+
+    @contextmanager
+    def telling_of_refusals(self) -> Iterator[None]:
+        """Note as a read what a write tells of the present version where a precondition does not hold for it."""
+        try:
+            yield
+        except NotAsPresent as refusal:
+            self.note_read(refusal.row)
+            raise
+
+    def note_read(self, row: Row, interaction: str = "read") -> None:
+        """Keep the events of a version that is told of, by the decision that permitted it."""
+        self.note(audit.read_events(self.access, row, self.decision_on(row), interaction))
 
     def decision_on(self, row: Row) -> Decision:
         """The decision by which a row was given out."""

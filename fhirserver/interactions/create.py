@@ -8,7 +8,6 @@ https://hl7.org/fhir/R4/http.html#create, https://hl7.org/fhir/R4/http.html#ccre
 
 from __future__ import annotations
 
-from fhirserver import audit
 from fhirserver.interactions.condition import only_match
 from fhirserver.interactions.context import Context
 from fhirserver.store.rows import Written
@@ -34,5 +33,5 @@ def create(context: Context, type_: str, body: bytes, *, if_none_exist: str | No
 
     written = context.store.transact(work)
     if not written.created:
-        context.note(audit.read_events(context.access, written.row, context.decision_on(written.row)))
+        context.note_read(written.row)
     return written

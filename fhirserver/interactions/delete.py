@@ -39,7 +39,8 @@ def delete(context: Context, type_: str, id_: str, *, if_match: Versions | None 
 
 def delete_in(context: Context, unit: Unit, type_: str, id_: str, *, if_match: Versions | None) -> Row | None:
     """The same within a transaction that somebody else began."""
-    row = unit.delete(type_, id_, if_match=context.matching(unit, type_, id_, if_match))
+    with context.telling_of_refusals():
+        row = unit.delete(type_, id_, if_match=context.matching(unit, type_, id_, if_match))
     if row is None:
         _require_deleted(context, type_, id_)
     else:
@@ -88,7 +89,8 @@ def delete_matches_in(context: Context, unit: Unit, rows: Sequence[Row], *, if_m
 
 def _delete_match(context: Context, unit: Unit, row: Row, if_match: Versions | None) -> Row:
     try:
-        deleted = unit.delete(row.type, row.id, if_match=None if if_match == ANY_VERSION else if_match)
+        with context.telling_of_refusals():
+            deleted = unit.delete(row.type, row.id, if_match=None if if_match == ANY_VERSION else if_match)
     except NotFound as error:  # it was found, so it may be seen
         raise Forbidden(f"This {row.type} may not be deleted by this client.") from error
     if deleted is None:

@@ -106,7 +106,7 @@ def _note(context: Context, rows: Sequence[Row]) -> None:
     for row in rows:
         if row.patients not in told:
             told.add(row.patients)
-            context.note(audit.read_events(context.access, row, context.decision_on(row), "history"))
+            context.note_read(row, "history")
 
 
 def _span(context: Context, pairs: Pairs) -> Span:

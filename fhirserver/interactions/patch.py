@@ -15,7 +15,6 @@ from typing import Literal
 
 import msgspec
 
-from fhirserver import audit
 from fhirserver.errors import (
     BadRequest,
     FhirError,
@@ -137,7 +136,7 @@ def patch_in(
     try:
         parsed = _changed(context, row, document, if_match)
     except FhirError:  # it tells something of what is there
-        context.note(audit.read_events(context.access, row, context.decision_on(row)))
+        context.note_read(row)
         raise
     try:
         written = unit.update(parsed, id_, interaction="patch")

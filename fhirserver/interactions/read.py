@@ -7,7 +7,6 @@ https://hl7.org/fhir/R4/http.html#read
 
 from __future__ import annotations
 
-from fhirserver import audit
 from fhirserver.interactions.context import Context
 from fhirserver.store.rows import Row
 
@@ -16,5 +15,5 @@ def read(context: Context, type_: str, id_: str) -> Row:
     """The row, its disclosure noted for the audit. Raises Forbidden, NotFound or Gone."""
     context.access.admit("read", type_)
     row = context.store.read(type_, id_)
-    context.note(audit.read_events(context.access, row, context.decision_on(row)))
+    context.note_read(row)
     return row

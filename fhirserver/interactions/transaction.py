@@ -17,7 +17,6 @@ from http import HTTPStatus
 
 import msgspec
 
-from fhirserver import audit
 from fhirserver.errors import BadRequest, FhirError, NotSupported, PreconditionFailed, Unprocessable
 from fhirserver.interactions.batch import Answer, deletions_answer, read_answer, written_answer
 from fhirserver.interactions.condition import matches, only_match, the_match
@@ -70,7 +69,7 @@ def _note_disclosure(context: Context, entry: Entry, answer: Answer) -> None:
     """Tell the audit where the answer shows what this transaction did not write itself: a read, a condition met."""
     is_disclosed = entry.interaction == "read" or (entry.interaction == "create" and answer.status == HTTPStatus.OK)
     if is_disclosed and answer.row is not None:
-        context.note(audit.read_events(context.access, answer.row, context.decision_on(answer.row)))
+        context.note_read(answer.row)
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,12 +144,13 @@ def _write(
 ) -> Written:
     if if_none_match not in {None, ANY_VERSION}:
         raise NotSupported("On an update If-None-Match takes * only.")
-    written = unit.update(
-        parsed,
-        id_,
-        if_match=context.matching(unit, parsed.resource["resourceType"], id_, if_match),
-        if_none_match_any=if_none_match == ANY_VERSION,
-    )
+    with context.telling_of_refusals():
+        written = unit.update(
+            parsed,
+            id_,
+            if_match=context.matching(unit, parsed.resource["resourceType"], id_, if_match),
+            if_none_match_any=if_none_match == ANY_VERSION,
+        )
     context.record_write(unit, "create" if written.created else "update", written.row)
     return written
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fhirserver import audit
 from fhirserver.errors import FhirError, PreconditionFailed, Unprocessable
 from fhirserver.interactions.context import Context
 from fhirserver.interactions.preconditions import etag
@@ -49,7 +48,7 @@ def relabel(context: Context, target: Target, given: Given, change: Change) -> M
                 _check_version(context, unit, row, given)
             parsed = context.check(target.type, _changed(row.body, labels, change))
         except FhirError:  # it tells something of what is there, as with a patch
-            context.note(audit.read_events(context.access, row, context.decision_on(row)))
+            context.note_read(row)
             raise
         written = unit.update(parsed, target.id).row
         context.record_write(unit, "update", written)

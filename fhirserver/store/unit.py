@@ -48,6 +48,15 @@ _METHODS: Mapping[str, str] = {"update": "PUT", "patch": "PATCH"}
 """By which HTTP method a next version came."""
 
 
+class NotAsPresent(PreconditionFailed):
+    """A precondition does not hold for what is there: permitted to the caller, who is told of `row` by the refusal."""
+
+    def __init__(self, diagnostics: str, row: Row) -> None:
+        """`row` is the present version."""
+        super().__init__(diagnostics)
+        self.row = row
+
+
 class Search(Protocol):
     """What a unit asks of the store that made it: searches within its transaction, for its access."""
 
@@ -521,9 +530,9 @@ class Unit:
 
 def _check_preconditions(current: Document, if_match: Sequence[int] | None, *, if_none_match_any: bool) -> None:
     if if_match is not None and current["v"] not in if_match:
-        raise PreconditionFailed(f"{current['_id']} is at version {current['v']}.")
+        raise NotAsPresent(f"{current['_id']} is at version {current['v']}.", row_of(current))
     if if_none_match_any:
-        raise PreconditionFailed(f"{current['_id']} exists already.")
+        raise NotAsPresent(f"{current['_id']} exists already.", row_of(current))
 
 
 def _history_of(document: Document, until: datetime) -> Document:

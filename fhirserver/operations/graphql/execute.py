@@ -288,7 +288,7 @@ class _Execution:
         self._count_query()
         self._context.access.admit("read", type_)
         row = self._context.store.read(type_, id_)
-        self._context.note(audit.read_events(self._context.access, row, self._context.decision_on(row)))
+        self._context.note_read(row)
         return self._place(row)
 
     def _search(

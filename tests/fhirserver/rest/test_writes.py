@@ -241,6 +241,37 @@ def test_every_write_is_audited(his, audit_of):
     assert actions == ["C", "U", "D"]
 
 
+@pytest.mark.parametrize("tag", ['W/"7"', 'W/"x"'])
+def test_a_write_that_came_too_late_is_audited_as_a_read_for_it_told_what_is_there(his, declared, audit_of, tag):
+    made = his.make({"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": declared}})
+    path, change, before = f"Basic/{made['id']}", made | {"code": {"text": "y"}}, len(audit_of())
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "transaction",
+        "entry": [{"resource": change, "request": {"method": "PUT", "url": path, "ifMatch": tag}}],
+    }
+    for late in (
+        his.put(path, change, If_Match=tag),
+        his.put(path, change, If_None_Match="*"),
+        his.put(f"Basic?_id={made['id']}", change, If_Match=tag),
+        his.delete(path, If_Match=tag),
+        his.delete(f"Basic?_id={made['id']}", If_Match=tag),
+        his.post("", bundle),
+    ):
+        assert late.status_code == 412, late.text
+    told = audit_of()[before:]
+    assert [(event["action"], event["subtype"][0]["code"]) for event in told] == [("R", "read")] * 6
+    assert all(path in str(event["entity"]) and declared in str(event["entity"]) for event in told)
+
+
+def test_a_bound_write_of_what_may_not_be_seen_is_audited_as_refused(his, other_his, declared, audit_of):
+    made = his.make({"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": declared}})
+    before = len(audit_of())
+    for tag in ('W/"1"', 'W/"7"'):
+        assert other_his.put(f"Basic/{made['id']}", made, If_Match=tag).status_code == 412
+    assert {event["outcome"] for event in audit_of()[before:]} == {"8"}
+
+
 def test_a_conditional_reference_outside_a_transaction_is_refused(his):
     study = {
         "resourceType": "ImagingStudy",
