@@ -14,6 +14,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from typing import Final, Literal
 
 from fhirserver.errors import BadRequest
+from fhirserver.store.rows import version_of
 
 ANY_VERSION: Final = "*"
 Versions = tuple[int, ...] | Literal["*"]
@@ -62,7 +63,7 @@ def parse_versions(header: str | None, name: str) -> Versions | None:
         position = match.end()
     if not tags:
         raise BadRequest(f"{name} is empty.")
-    return tuple(int(tag) for tag in tags if tag.isascii() and tag.isdigit() and len(tag) < 19)
+    return tuple(version for tag in tags if (version := version_of(tag)) is not None)
 
 
 def is_not_modified(

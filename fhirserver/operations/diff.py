@@ -8,18 +8,15 @@ https://hl7.org/fhir/R4/fhirpatch.html
 
 from __future__ import annotations
 
-from fhirserver import audit
 from fhirserver.errors import BadRequest, NotFound
 from fhirserver.interactions.context import Context, declaration_of
 from fhirserver.interactions.entries import Target as Address
 from fhirserver.interactions.entries import is_id, parse_target
 from fhirserver.operations.operation import Given, Made, Operation, Parameter, Target
 from fhirserver.operations.parameters import parameters
-from fhirserver.store.rows import Row
+from fhirserver.store.rows import Row, version_of
 from resources.differences import differences
 from resources.validation import parse
-
-_LONGEST = 18
 
 
 def _of_versions(context: Context, target: Target, given: Given) -> Made:
@@ -54,11 +51,11 @@ def _version(context: Context, type_: str, id_: str, version: str | None) -> Row
     context.access.admit("read" if version is None else "vread", type_)
     if version is None:
         row = context.store.read(type_, id_)
-    elif version.isascii() and version.isdigit() and len(version) <= _LONGEST:
-        row = context.store.vread(type_, id_, int(version))
+    elif (number := version_of(version)) is not None:
+        row = context.store.vread(type_, id_, number)
     else:
         raise NotFound(f"{type_}/{id_} has no version {version}.")
-    context.note(audit.read_events(context.access, row, context.decision_on(row), interaction))
+    context.note_read(row, interaction)
     return row
 
 

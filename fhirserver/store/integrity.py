@@ -21,6 +21,7 @@ from fhirserver.errors import Conflict, Issue
 from fhirserver.store.database import Database, Document
 from fhirserver.store.facts import relative
 from fhirserver.store.indexes import BY_REFERENCE, REFERENCES
+from fhirserver.store.rows import version_of
 from fhirserver.store.writes import Writes, update_of
 from resources import SUPPORTED
 from resources.declaration import local_reference
@@ -161,7 +162,8 @@ def _unknown(named: Named) -> str:
 
 
 def _has_version(document: Document | None, version: str) -> bool:
-    return document is not None and version.isascii() and version.isdigit() and 1 <= int(version) <= document["v"]
+    number = version_of(version)
+    return document is not None and number is not None and number <= document["v"]
 
 
 def establish(database: Database, base: str, *, is_wanted: bool) -> int:

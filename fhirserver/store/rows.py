@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+# As many digits as the store can hold.
+_VERSION_ID = re.compile(r"[1-9][0-9]{0,17}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,11 @@ class Written:
 
     row: Row
     created: bool
+
+
+def version_of(text: str) -> int | None:
+    """The version that an id names; None for what this server never gave, since ids are compared as written."""
+    return int(text) if _VERSION_ID.fullmatch(text) else None
 
 
 def row_of(document: Mapping[str, Any]) -> Row:

@@ -79,7 +79,7 @@ def test_each_version_can_be_read_by_its_number(his, patient):
     assert his.get(f"{patient}/_history/2").json["birthDate"] == "1981-01-01"
 
 
-@pytest.mark.parametrize("version", ["3", "0", "x", "1e3", "9" * 40, "-1"])
+@pytest.mark.parametrize("version", ["3", "0", "01", "+1", "x", "1e3", "9" * 40, "-1"])
 def test_a_version_that_never_was_is_not_found(his, patient, version):
     response = his.get(f"{patient}/_history/{version}")
     assert response.status_code == 404
