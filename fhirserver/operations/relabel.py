@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fhirserver.errors import FhirError, PreconditionFailed, Unprocessable
+from fhirserver.errors import FhirError, Forbidden, NotFound, PreconditionFailed, Unprocessable
 from fhirserver.interactions.context import Context
 from fhirserver.interactions.preconditions import etag
 from fhirserver.operations.operation import Given, Made, Parameter, Target
@@ -36,9 +36,13 @@ _STAMPS = frozenset({"versionId", "lastUpdated"})
 def relabel(context: Context, target: Target, given: Given, change: Change) -> Made:
     """The resource's metadata after the change, which is made and recorded.
 
-    Raises Forbidden, NotFound (absent or refused), Unprocessable, or PreconditionFailed where If-Match does not hold.
+    As of a patch, the token must cover reading too, since the answer shows what is there.
+
+    Raises Forbidden (by the token, or for what may be read and not written), NotFound (absent or not to be read),
+    Unprocessable, or PreconditionFailed where If-Match does not hold.
     """
     context.access.admit("update", target.type)
+    context.access.admit("read", target.type)
     labels = _labels(given.one("meta"))
 
     def work(unit: Unit) -> Row:
@@ -50,7 +54,10 @@ def relabel(context: Context, target: Target, given: Given, change: Change) -> M
         except FhirError:  # it tells something of what is there, as with a patch
             context.note_read(row)
             raise
-        written = unit.update(parsed, target.id).row
+        try:
+            written = unit.update(parsed, target.id).row
+        except NotFound as error:  # it may be read
+            raise Forbidden(f"This {target.type} may not be written by this client.") from error
         context.record_write(unit, "update", written)
         return written
 

@@ -111,6 +111,24 @@ def test_a_change_of_labels_is_in_the_audit_as_an_update(his, observation, audit
 
 
 @pytest.mark.parametrize("name", ["meta-add", "meta-delete"])
+def test_who_may_not_change_labels_is_told_as_who_may_not_patch(his, other_his, doctor, caller, observation, name):
+    narrow = caller("Client/his-e1", organization="Organization/e1", scope="system/*.u")
+    for who, path, status in (
+        (other_his, observation, 404),
+        (other_his, "Observation/never-was", 404),
+        (his, "Organization/e2", 403),
+        (doctor, observation, 403),
+        (narrow, observation, 403),
+        (narrow, "Observation/never-was", 403),
+    ):
+        labelled = who.post(f"{path}/${name}", given(tag=[TAG]))
+        patched = who.request("PATCH", path, {"language": "fr"}, Content_Type="application/merge-patch+json")
+        assert (labelled.status_code, patched.status_code) == (status, status), path
+        assert issues_of(labelled) == issues_of(patched)
+    assert his.get("Organization/e2").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["meta-add", "meta-delete"])
 def test_a_change_of_labels_that_was_too_late_is_in_the_audit_for_it_told_what_is_there(
     his, other_his, observation, declared, audit_of, name
 ):
