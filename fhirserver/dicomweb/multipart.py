@@ -129,6 +129,9 @@ class _Reader:
         if self._delimiter in b"\r\n" + text:
             raise BadRequest("The headers of a part are not closed.", code="structure")
         # The empty line's own break stays: an empty part is followed by its delimiter, which begins with that break.
+        # The window may hold the beginning of it only.
+        while len(self._buffer) < len(self._delimiter) and self._delimiter.startswith(self._buffer):
+            self._more()
         self._buffer = self._buffer if self._buffer.startswith(self._delimiter) else self._buffer[2:]
         return dict(_header(line) for line in text.split(b"\r\n") if line)
 

@@ -50,6 +50,11 @@ def test_a_part_with_headers_may_be_empty():
     assert read(b"--b\r\nA: 1\r\n\r\n\r\n--b--") == [({"a": "1"}, b"")]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_a_part_that_ends_with_its_empty_line_is_empty_however_the_bytes_arrive(size: int):
+    assert read(b"--b\r\nA: 1\r\n\r\n--b\r\n\r\n--b--", size) == [({"a": "1"}, b""), ({}, b"")]
+
+
 def test_content_that_looks_like_a_delimiter_is_content():
     assert read(b"--b\r\n\r\nx--b\r\n-\r\n-b\r\n--b--\r\n") == [({}, b"x--b\r\n-\r\n-b")]
 
