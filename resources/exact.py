@@ -66,10 +66,11 @@ def verbatim(body: bytes) -> Any:
 
     -0 has a literal too, which only the slower reader can keep.
     """
+    value = _guarded(_verbatim_decoder.decode, body)
     if _NEGATIVE_ZERO.search(body):
         raw = lambda literal: msgspec.Raw(literal.encode())  # noqa: E731 - twice the same argument
         return _guarded(lambda text: json.loads(text, parse_float=raw, parse_int=raw), body)
-    return _guarded(_verbatim_decoder.decode, body)
+    return value
 
 
 def parse_literally(body: bytes) -> Any:

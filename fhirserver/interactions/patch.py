@@ -75,7 +75,7 @@ def sent_patch(body: bytes) -> tuple[Form, bytes]:
     """
     try:
         sent = msgspec.json.decode(body, type=_Sent)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest("A patch is sent as Parameters or Binary.", expression="resource") from error
     if sent.resource_type != "Binary":
         return "fhirpath-patch", body

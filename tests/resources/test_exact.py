@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.exact import MalformedError, encode, has_duplicate_names, members_of, parse, rewrite_references, splice
+from resources.exact import (
+    MalformedError,
+    encode,
+    has_duplicate_names,
+    members_of,
+    parse,
+    parse_literally,
+    rewrite_references,
+    splice,
+    verbatim,
+)
 
 STAMP = "2026-11-24T08:00:00.123Z"
 
@@ -179,3 +189,10 @@ def test_a_body_that_mentions_no_temporary_address_is_the_same_object() -> None:
 def test_rewriting_passes_over_shapes_that_are_no_resource() -> None:
     for value in ([URN], {"resourceType": ["x"], "a": URN}, {"resourceType": "Patient", "managingOrganization": URN}):
         assert msgspec.json.decode(rewrite_references(json.dumps(value).encode(), MAPPING)) == value
+
+
+@pytest.mark.parametrize("text", ["-0 x", "[-0,NaN]", '[-0,"\\ud800"]', "{-0", "[-0," + "9" * 5000 + "]"])
+@pytest.mark.parametrize("read", [parse, verbatim, parse_literally])
+def test_what_is_no_json_is_refused_also_beside_a_negative_zero(read: Any, text: str) -> None:
+    with pytest.raises(MalformedError):
+        read(text.encode())
