@@ -111,6 +111,22 @@ def admit_operator(actor: Actor, request: Request, resource_type: str, *, policy
     return refusal
 
 
+def admit_explanation(
+    actor: Actor, request: Request, resource_type: str, *, policy: Policy = DEFAULT
+) -> Decision | None:
+    """As `admit`, for being told why a resource is open or closed to somebody.
+
+    The person and their representatives ask of what they read themselves; operators and auditors ask of anything and
+    read nothing of it; nobody else asks.
+    """
+    codes = _plan(actor, request.interaction, request.purpose, resource_type, policy).refusals
+    if actor.kind in {"operator", "auditor"}:
+        codes = tuple(code for code in codes if code != "matrix-refusal")
+    elif actor.kind not in {"patient", "representative"}:
+        codes = codes or ("matrix-refusal",)
+    return _forbidden(codes, request.now) if codes else None
+
+
 def _forbidden(codes: Sequence[str], instant: datetime) -> Decision:
     reasons = tuple(Reason(code, "admission", SENTENCES[code]["en"]) for code in codes)
     return Decision("deny", codes[0], instant, "forbidden", reasons)

@@ -13,17 +13,15 @@ from time import monotonic
 from typing import Any, Literal
 
 from consent import engine
-from consent.condition import Everything, describe
-from consent.decision import Decision, sentences
+from consent.condition import Everything
+from consent.decision import Decision
 from consent.engine import Permission
 from consent.facts import VISIBILITY_SYSTEMS
 from consent.policy import DEFAULT, Policy
-from consent.request import Actor, Interaction, Request
+from consent.request import Actor, ActorKind, Interaction, Request, Scope
 from fhirserver.config import Config
 from fhirserver.errors import Forbidden
-from fhirserver.store.database import Database
-from fhirserver.store.resource_store import ResourceStore
-from fhirserver.store.rows import Row
+from fhirserver.store.standing import Standing
 
 _PROMPT = 1.0
 """Seconds for which the instant of a request is that of what it writes."""
@@ -110,6 +108,11 @@ class Access:
         refusal = engine.admit_operator(self.actor, self.request(interaction), type_, policy=self.policy)
         self._obey(refusal, interaction, type_)
 
+    def admit_explanation(self, type_: str) -> None:
+        """Raise Forbidden unless the token is of somebody who may be told why a resource of the type is open or not."""
+        refusal = engine.admit_explanation(self.actor, self.request("read"), type_, policy=self.policy)
+        self._obey(refusal, "read", type_)
+
     def permission(self, interaction: Interaction, type_: str) -> Permission:
         """What of this type the actor may see now: a Condition over facts, and the audience it implies."""
         return engine.permitted(self.actor, self.request(interaction), type_, policy=self.policy)
@@ -139,6 +142,39 @@ class Access:
         return self.actor.organization if self.actor.kind == "system" else None
 
 
+def actor_of(
+    kind: ActorKind,
+    reference: str,
+    organization: str | None,
+    standing: Standing,
+    policy: Policy,
+    *,
+    scopes: tuple[Scope, ...],
+    category: str = "care",
+    launch_patient: str | None = None,
+    client_id: str | None = None,
+) -> Actor:
+    """A person as the rules see them: what the directory says of them, and what their token carries."""
+    systems = {code.rpartition("|")[0] for code in policy.care_sectors}
+    return Actor(
+        kind,
+        reference,
+        organization=organization,
+        keys=standing.keys,
+        patients=frozenset({reference}) if kind == "patient" else frozenset(),
+        client_category=category,
+        organization_types=standing.organization_types,
+        display=standing.name,
+        professions=standing.professions,
+        specialties=standing.specialties,
+        sectors=frozenset(code for code in standing.professions if code.rpartition("|")[0] in systems),
+        is_active=standing.is_active,
+        scopes=scopes,
+        launch_patient=launch_patient,
+        client_id=client_id,
+    )
+
+
 def policy_of(config: Config) -> Policy:
     """The region's access policy as the settings choose it."""
     span: Literal["record", "exam"] = "exam" if config.treating_span == "exam" else "record"
@@ -148,6 +184,7 @@ def policy_of(config: Config) -> Policy:
 # Who the server is when it acts for itself: a name, and why it may read without a person's token.
 SYSTEM_ACCESSES = {
     "dicom-patient-resolution": "Find the Patient whom the header of a stored DICOM instance names.",
+    "explanation": "Explain to an operator or auditor why a resource is open or closed to somebody.",
     "operator": "Answer the operator's own commands on the machine that holds the data.",
 }
 
@@ -182,52 +219,3 @@ class SystemAccess(Access):
         patients = tuple(subject["patient"] for subject in facts["subjects"])
         self.note(interaction, facts["type"], facts["id"], patients, decision, visibility(facts))
         return decision
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """A decision on one stored version, with the whole condition that was asked of it, in words."""
-
-    row: Row
-    decision: Decision
-    condition: str
-
-    def document(self) -> dict[str, Any]:
-        """The explanation as plain values, for scripts."""
-        decision = self.decision
-        return {
-            "resource": f"{self.row.reference}/_history/{self.row.version}",
-            "effect": decision.effect,
-            "code": decision.code,
-            "status": decision.status,
-            "instant": decision.instant.isoformat(),
-            "text": sentences(decision.code),
-            "reasons": [
-                {"rule": reason.rule, "code": reason.code, "detail": reason.detail, "sources": list(reason.sources)}
-                for reason in decision.reasons
-            ],
-            "consents": [source for source in _sources(decision) if source.startswith("Consent/")],
-            "careTeams": [source for source in _sources(decision) if source.startswith("CareTeam/")],
-            "obligations": list(decision.obligations),
-            "condition": self.condition,
-        }
-
-
-def _sources(decision: Decision) -> list[str]:
-    return list(dict.fromkeys(source for reason in decision.reasons for source in reason.sources))
-
-
-def explain(
-    database: Database, config: Config, access: Access, interaction: Interaction, reference: str
-) -> Explanation:
-    """What `access` is answered for an interaction with a resource, `Type/id`, and every rule that spoke.
-
-    For operators and tests: the facts are read by the system access "operator", which the caller audits. Raises
-    NotFound where the resource does not exist.
-    """
-    type_, _, id_ = reference.partition("/")
-    operator = SystemAccess.named("operator", access.now, access.request_id, access.policy)
-    row = ResourceStore(database, operator, config).read(type_, id_)
-    decision = access.decide(interaction, row.facts)
-    permission = access.permission(interaction, type_)
-    return Explanation(row, decision, describe(permission.condition))

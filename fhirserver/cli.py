@@ -43,7 +43,7 @@ from fhirserver.signals import HeldSignals, interrupt_once
 if TYPE_CHECKING:
     from flask import Flask
 
-    from fhirserver.access import Explanation
+    from fhirserver.explanation import Explanation
     from fhirserver.oauth.access_token import Claims
     from fhirserver.oauth.keys import SigningKeys
     from fhirserver.store.database import Database
@@ -511,7 +511,8 @@ def explain_decision(
 def _explain(opened: _Opened, resource: str, interaction: str, claims: Claims) -> Explanation:
     """The decision on the stored facts of the resource, audited for each patient concerned."""
     from consent.request import LETTER_OF, Interaction
-    from fhirserver.access import explain, visibility
+    from fhirserver.access import visibility
+    from fhirserver.explanation import explain
     from fhirserver.oauth.bearer import Bearer
 
     if not _RESOURCE.fullmatch(resource):

@@ -20,7 +20,7 @@ from flask import Request, current_app
 
 from consent.request import DEFAULT_PURPOSE, Actor, ActorKind, Scope, parse_scopes
 from fhirserver import audit
-from fhirserver.access import Access, policy_of
+from fhirserver.access import Access, actor_of, policy_of
 from fhirserver.config import Config
 from fhirserver.errors import Unauthenticated
 from fhirserver.oauth.access_token import Claims, InvalidAccessTokenError, Verifier
@@ -77,7 +77,6 @@ class Bearer:
         self.keys = keys
         self.verifier = Verifier(keys, config)
         self._policy = policy_of(config)
-        self._sectors = {code.rpartition("|")[0] for code in self._policy.care_sectors}
         self._cache_seconds = config.token_cache
         self._database = database
         self._kept: dict[bytes, _Verified] = {}
@@ -187,20 +186,14 @@ class Bearer:
         last = verified.person
         if last is not None and last[0] == standing:
             return last[1]
-        actor = Actor(
+        actor = actor_of(
             verified.kind,
             verified.reference,
-            organization=verified.organization,
-            keys=standing.keys,
-            patients=frozenset({verified.reference}) if verified.kind == "patient" else frozenset(),
-            client_category=verified.category,
-            organization_types=standing.organization_types,
-            display=standing.name,
-            professions=standing.professions,
-            specialties=standing.specialties,
-            sectors=frozenset(code for code in standing.professions if code.rpartition("|")[0] in self._sectors),
-            is_active=standing.is_active,
+            verified.organization,
+            standing,
+            self._policy,
             scopes=verified.scopes,
+            category=verified.category,
             launch_patient=f"Patient/{claims.patient}" if claims.patient else None,
             client_id=claims.client_id,
         )

@@ -12,6 +12,7 @@ from fhirserver.operations import (
     diff,
     document,
     everything,
+    explain_access,
     explain_search,
     expunge,
     graphql,
@@ -21,6 +22,7 @@ from fhirserver.operations import (
     meta_delete,
     reindex,
     reindex_status,
+    who_can_access,
 )
 from fhirserver.operations.operation import Operation
 
@@ -34,6 +36,8 @@ OFFERED: tuple[Operation, ...] = (
     meta.OPERATION,
     meta_add.OPERATION,
     meta_delete.OPERATION,
+    explain_access.OPERATION,
+    who_can_access.OPERATION,
     expunge.OPERATION,
     graphql.OPERATION,
     reindex.OPERATION,

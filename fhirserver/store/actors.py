@@ -8,7 +8,7 @@ participants are found on the patient's own resources.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -47,16 +47,37 @@ def standing(database: Database, reference: str, organization: str | None, now: 
     return found
 
 
-def _look_up(database: Database, reference: str, organization: str | None, now: datetime) -> Standing:
-    names = [reference] if organization is None else [reference, organization]
-    found: dict[str, Document] = {
-        document["_id"]: document for document in database.actors.find({"_id": {"$in": names}})
+def standings(
+    database: Database, people: Collection[tuple[str, str | None]], now: datetime
+) -> dict[tuple[str, str | None], Standing]:
+    """Who each of them is, looked up together: one query, and one more for each level of teams within teams."""
+    known = _documents(database, {name for person in people for name in person if name is not None})
+    return {
+        (reference, organization): _look_up(database, reference, organization, now, known)
+        for reference, organization in people
     }
+
+
+def _documents(database: Database, names: Collection[str]) -> dict[str, Document]:
+    return {one["_id"]: one for one in database.actors.find({"_id": {"$in": sorted(names)}})}
+
+
+def _look_up(
+    database: Database,
+    reference: str,
+    organization: str | None,
+    now: datetime,
+    known: Mapping[str, Document] | None = None,
+) -> Standing:
+    """`known` are documents that were looked up already, those of the two names among them as far as there are any."""
+    names = {reference} if organization is None else {reference, organization}
+    documents = _documents(database, names) if known is None else known
+    found = {name: documents[name] for name in names if name in documents}
 
     def memberships_of(members: frozenset[str]) -> list[Membership]:
         missing = [member for member in members if member not in found and member.startswith("CareTeam/")]
         if missing:
-            found.update({one["_id"]: one for one in database.actors.find({"_id": {"$in": missing}})})
+            found.update(_documents(database, missing))
         return [row for member in members for row in found.get(member, {}).get("rows", ())]
 
     keys = care_team.actor_keys(reference, organization, memberships_of, now)

@@ -24,6 +24,7 @@ from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, NotSupported
 from fhirserver.search import expression as e
 from fhirserver.search.parse import Include, Query
 from fhirserver.search.stored import SEPARATOR
+from fhirserver.store import actors
 from fhirserver.store.binary_content import Contents, whole_row
 from fhirserver.store.compile import (
     NOTHING,
@@ -49,6 +50,7 @@ from fhirserver.store.search_parameters import Catalogue
 from fhirserver.store.search_values import search_values
 from fhirserver.store.security_context import is_permitted
 from fhirserver.store.snapshots import Snapshot, read_concern, select_at
+from fhirserver.store.standing import Standing
 from fhirserver.store.unit import Unit
 from fhirserver.store.versions import Span, VersionReader, Versions
 from resources import SUPPORTED
@@ -134,6 +136,14 @@ class ResourceStore:
         self._access = access
         self._config = config
         self._policy = access.policy
+
+    def beside(self, access: Guard) -> ResourceStore:
+        """The same resources as another access may see them."""
+        return ResourceStore(self._database, access, self._config)
+
+    def standings(self, people: Collection[tuple[str, str | None]]) -> dict[tuple[str, str | None], Standing]:
+        """Who people are who act for organisations (or for none) at the instant of the access."""
+        return actors.standings(self._database, people, self._access.now)
 
     def parameters(self) -> Catalogue:
         """The search parameters of each type, those that an operator has added included."""

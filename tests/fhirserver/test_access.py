@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from fhirserver.access import SYSTEM_ACCESSES, SystemAccess, explain
+from fhirserver.access import SYSTEM_ACCESSES, SystemAccess
 from fhirserver.errors import Forbidden, NotFound
+from fhirserver.explanation import explain
 from tests.conftest import NOW, Region
 
 
 def test_the_system_accesses_are_these_and_no_others() -> None:
-    assert sorted(SYSTEM_ACCESSES) == ["dicom-patient-resolution", "operator"]
+    assert sorted(SYSTEM_ACCESSES) == ["dicom-patient-resolution", "explanation", "operator"]
     with pytest.raises(KeyError):
         SystemAccess.named("backdoor", NOW, "r")
 

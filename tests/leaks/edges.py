@@ -563,6 +563,21 @@ def _operations() -> Iterator[Edge]:
     yield from _lastn_document_and_diff()
     yield from _graphql()
     yield from _for_operators()
+    yield from _explanations()
+
+
+def _explanations() -> Iterator[Edge]:
+    """Why somebody may read a record, and who may: told to the person, who represents them, and operators."""
+    for name, query in (("explain-access", "?actor=Practitioner/x"), ("who-can-access", "")):
+        for method in ("GET", "POST"):
+            yield Edge(
+                f"{method} ${name}",
+                method,
+                f"{INSTANCE}/${name}",
+                lambda record, name=name, query=query: Asked(f"/fhir/{record.reference('Observation')}/${name}{query}"),
+                ("Observation",),
+                tells=False,
+            )
 
 
 def _meta() -> Iterator[Edge]:
