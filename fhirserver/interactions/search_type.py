@@ -18,6 +18,7 @@ from fhirserver.errors import BadRequest
 from fhirserver.interactions.context import ALL, PAGE, Context, Pairs
 from fhirserver.search.cursor import Cursor
 from fhirserver.search.query import Handling, Query
+from fhirserver.store.contained import Inside
 from fhirserver.store.resource_store import Page, Position
 from fhirserver.store.rows import Row
 
@@ -28,7 +29,8 @@ class Searchset:
 
     `path` is where the search was asked, below the FHIR base. `related` is the sealed position of what the page could
     not include. A page of such a rest has no matches; its `next` leads to what is still left. `is_stopped` says that
-    iteration ended before its end.
+    iteration ended before its end. Where contained resources themselves are wanted, `inside` are the matches, and
+    `rows` the rows that hold them.
     """
 
     path: str
@@ -39,6 +41,7 @@ class Searchset:
     next: str | None
     related: str | None = None
     is_stopped: bool = False
+    inside: Sequence[Inside] | None = None
 
 
 def search_type(context: Context, type_: str, pairs: Pairs, *, handling: Handling = "strict") -> Searchset:
@@ -66,13 +69,16 @@ def page(context: Context, path: str, query: Query, after: Cursor | None, *, abo
 
     `about` is the resource that the path names, whose compartment is searched.
     """
-    found = context.store.search(query, position=_position(after))
-    is_rest = after is not None and after.rest is not None
+    position = _position(after, query)
+    found = context.store.search(query, position=position)
+    is_rest = position is not None and position.rest is not None
     note_disclosure(context, path, query, found, are_matches_given=not is_rest, about=about)
     following, related = _sealed(context, path, query, found.next), _sealed(context, path, query, found.rest)
     if is_rest:
         return Searchset(path, query, (), found.included, None, related, None, found.is_stopped)
-    return Searchset(path, query, found.rows, found.included, found.total, following, related, found.is_stopped)
+    return Searchset(
+        path, query, found.rows, found.included, found.total, following, related, found.is_stopped, found.inside
+    )
 
 
 def _sealed(context: Context, path: str, query: Query, position: Position | None) -> str | None:
@@ -84,7 +90,7 @@ def _sealed(context: Context, path: str, query: Query, position: Position | None
         count=query.count,
         after=position.after,
         snapshot=position.snapshot,
-        rest=position.rest,
+        rest=position.rest or position.given,
     )
 
 
@@ -127,9 +133,12 @@ def continued(context: Context, subject: str, pairs: Pairs) -> Cursor | None:
     return context.unseal(subject, page)
 
 
-def _position(after: Cursor | None) -> Position | None:
+def _position(after: Cursor | None, query: Query) -> Position | None:
+    """Where a page begins; the rest of a page is what it includes, or what its last row contains."""
     if after is None:
         return None
     if after.snapshot is None:
         raise BadRequest("This page link is not one of a search.")
+    if query.contained_type == "contained":
+        return Position(after.snapshot, after.after, given=after.rest)
     return Position(after.snapshot, after.after, after.rest)

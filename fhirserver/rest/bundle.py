@@ -42,7 +42,10 @@ def searchset(found: Searchset, base: str) -> bytes:
     entries: list[bytes] = []
     if query.summary != "count":
         shape, shape_included = _shape(query.summary, query.elements), _shape(query.summary, ())
-        entries += [_found(row, base, shape(row), b"match") for row in found.rows]
+        if found.inside is None:
+            entries += [_found(row, base, shape(row), b"match") for row in found.rows]
+        else:
+            entries += [_found(one.row, base, shape(one.row), b"match", one.container) for one in found.inside]
         entries += [_found(row, base, shape_included(row), b"include") for row in found.included]
         if issues := [*_ignored(query), *_not_included(found)]:
             entries.append(_outcome(issues))
@@ -113,11 +116,13 @@ def _shape(summary: str | None, elements: Sequence[str]) -> Callable[[Row], byte
     return lambda row: subset(row.body, row.type, summary, elements)
 
 
-def _found(row: Row, base: str, body: bytes, mode: bytes) -> bytes:
+def _found(row: Row, base: str, body: bytes, mode: bytes, container: str = "") -> bytes:
+    """An entry of a searchset; a contained resource has the address of its container, with its own id behind it."""
+    address = f"{container}#{row.id}" if container else f"{row.type}/{row.id}"
     return b"".join(
         (
             b'{"fullUrl":"',
-            f"{base}/{row.type}/{row.id}".encode(),
+            f"{base}/{address}".encode(),
             b'","resource":',
             body,
             b',"search":{"mode":"',

@@ -176,6 +176,7 @@ def _query(reading: _Reading) -> Query:
         ignored=tuple(reading.ignored),
         self_pairs=tuple(reading.used),
         contained=wanted.contained,
+        contained_type=wanted.contained_type,
     )
 
 

@@ -10,6 +10,7 @@ from fhirserver.search.expression import Expression
 Handling: TypeAlias = Literal["strict", "lenient"]
 Total: TypeAlias = Literal["none", "estimate", "accurate"]
 Contained: TypeAlias = Literal["false", "true", "both"]
+ContainedType: TypeAlias = Literal["container", "contained"]
 Summary: TypeAlias = Literal["true", "text", "data", "count", "false"]
 Pair: TypeAlias = tuple[str, str]
 
@@ -54,7 +55,7 @@ class Query:
     `total` is None when nothing was said; `ignored` holds name and reason of what leniency passed over; `self_pairs`
     are the parameters that were used, for the self link. Where it may use a parameter that was added to those of R4,
     `generation` is that of the parameters by which it was read. `contained` says whether contained resources are
-    searched, alone or too.
+    searched, alone or too, and `contained_type` whether their containers are returned or they themselves.
     """
 
     type: str
@@ -70,6 +71,7 @@ class Query:
     branches: tuple[Branch, ...] = ()
     generation: int | None = None
     contained: Contained = "false"
+    contained_type: ContainedType = "container"
 
     @property
     def asked(self) -> tuple[Branch, ...]:

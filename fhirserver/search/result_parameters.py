@@ -9,7 +9,7 @@ from functools import partial
 from typing import cast, get_args
 
 from fhirserver.errors import BadRequest, NotSupported
-from fhirserver.search.query import APART, Contained, Include, Summary, Total
+from fhirserver.search.query import APART, Contained, ContainedType, Include, Summary, Total
 from resources.declaration import Declaration, SearchParameter
 
 _ELEMENT = re.compile(r"[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)*")
@@ -41,6 +41,7 @@ class Wanted:
     searched: Sequence[str] = ()
     """The types searched together."""
     contained: Contained = "false"
+    contained_type: ContainedType = "container"
 
 
 def count(value: str, wanted: Wanted) -> str:
@@ -105,10 +106,10 @@ def contained(value: str, wanted: Wanted) -> str:
     return value
 
 
-def contained_type(value: str, _wanted: Wanted) -> str:
-    """`_containedType`: what is returned is always the container, of which the caller may see the whole."""
-    if _one_of("_containedType", value, ("container", "contained")) != "container":
-        raise NotSupported("_containedType: only the container is returned", expression="_containedType")
+def contained_type(value: str, wanted: Wanted) -> str:
+    """`_containedType`: whether the container is returned, or the contained resource itself."""
+    found = _one_of("_containedType", value, get_args(ContainedType))
+    wanted.contained_type = cast("ContainedType", found)
     return value
 
 

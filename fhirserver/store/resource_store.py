@@ -36,6 +36,7 @@ from fhirserver.store.compile import (
     hint_for,
     permission_filter,
 )
+from fhirserver.store.contained import FIELDS, Asked, Inside, counted, fill
 from fhirserver.store.database import Database, Document
 from fhirserver.store.explain import Explained, explain
 from fhirserver.store.expunge import Purge
@@ -85,11 +86,13 @@ class Position:
     """Where a later page begins: the state of the data, and the sort keys of the last row given.
 
     `rest` is where what a page could not include goes on; `after` is then where that page began, empty for the first.
+    `given` says of the row that comes next how many of the resources that it contains were given, and its name.
     """
 
     snapshot: Snapshot
     after: tuple[Any, ...]
     rest: Rest | None = None
+    given: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,8 @@ class Page:
     """Permitted rows in order, the included ones, the count of all where it is known, and where to go on.
 
     `labels` are those that say who may see the resources by which a chain or `_has` found the rows. `rest` is where the
-    included rows go on that the page could not hold, and `is_stopped` says that iteration ended before its end.
+    included rows go on that the page could not hold, and `is_stopped` says that iteration ended before its end. Where
+    what rows contain was asked for, `inside` are the matches, and `rows` the rows that hold them.
     """
 
     rows: list[Row]
@@ -107,6 +111,7 @@ class Page:
     labels: tuple[str, ...] = ()
     rest: Position | None = None
     is_stopped: bool = False
+    inside: list[Inside] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,16 +252,18 @@ class ResourceStore:
         plan = self._plan(query, links)
         labels = tuple(links.labels)
         if query.count == 0:
-            return Page([], [], self._count(query.type, plan.wanted, links.snapshot), None, labels)
+            return Page([], [], self._total(plan, links.snapshot), None, labels)
         order = plan.order
         rows, snapshot, has_more = self._fetch(plan, links.snapshot, position)
+        if query.contained_type == "contained" and query.contained != "false":
+            return self._page_of_contained(plan, rows, snapshot, position, labels, has_more=has_more)
         total = None
         if position is None and query.total != "none":  # a later page would count rows that are refused by now
             if not has_more:
                 total = len(rows)
             elif query.total is not None:
                 most = MOST_ESTIMATED if query.total == "estimate" else None
-                total = self._count(query.type, plan.wanted, snapshot, most)
+                total = self._total(plan, snapshot, most)
         following = Position(snapshot, _keys(rows[-1], order)) if has_more else None
         found = [row_of(row) for row in rows]
         if not query.includes:
@@ -268,6 +275,40 @@ class ResourceStore:
         rest = None if included.rest is None else Position(snapshot, begun, included.rest)
         more = [row_of(row) for row in included.rows]
         return Page(found, more, total, following, labels, rest, included.is_stopped)
+
+    def _page_of_contained(
+        self,
+        plan: _Plan,
+        rows: Sequence[Document],
+        snapshot: Snapshot,
+        position: Position | None,
+        labels: tuple[str, ...],
+        *,
+        has_more: bool,
+    ) -> Page:
+        """A page of what is contained in the rows; it may end between two that are in one row."""
+        query = plan.query
+        filled = fill(rows, plan.asked, query.count, None if position is None else position.given)
+        following, total = None, None
+        if filled.given is not None or filled.rows < len(rows) or has_more:
+            whole = filled.rows - (filled.given is not None)
+            begun = () if position is None else position.after
+            after = _keys(rows[whole - 1], plan.order) if whole else begun
+            following = Position(snapshot, after, given=filled.given)
+        if position is None and query.total != "none":
+            if following is None:
+                total = len(filled.found)
+            elif query.total is not None:
+                total = self._total(plan, snapshot, MOST_ESTIMATED if query.total == "estimate" else None)
+        shown = [row_of(row) for row in rows[: filled.rows]]
+        return Page(shown, [], total, following, labels, inside=filled.found)
+
+    def _total(self, plan: _Plan, snapshot: Snapshot | None, most: int | None = None) -> int:
+        """How many match: rows, or what is contained in them."""
+        query = plan.query
+        if query.contained_type != "contained" or query.contained == "false":
+            return self._count(query.type, plan.wanted, snapshot, most)
+        return sum(self._counted(query.type, stages, snapshot, most) for stages in counted(plan.asked, plan.wanted))
 
     def explain(self, query: Query) -> list[Explained]:
         """How the database would answer the search; nothing is disclosed but the plan (`store.explain`)."""
@@ -319,7 +360,7 @@ class ResourceStore:
         if query.type:
             ((_, expression),) = resolved
             asked = compile_search(expression, is_trail=is_trail)
-            return _Plan(query, both(self._visible("search", query.type), asked), order, hint)
+            return _Plan(query, both(self._visible("search", query.type), asked), order, hint, resolved)
         branches = [
             both(
                 {"t": {"$in": sorted(branch.types)}, "$and": [visible]},
@@ -330,7 +371,7 @@ class ResourceStore:
         ]
         wanted = NOTHING if not branches else branches[0] if len(branches) == 1 else {"$or": branches}
         # The indexes of an order are of one type, or of too many to be merged.
-        return _Plan(query, wanted, order, hint if hint in {BY_VALUE, BY_CONTAINED} and branches else None)
+        return _Plan(query, wanted, order, hint if hint in {BY_VALUE, BY_CONTAINED} and branches else None, resolved)
 
     def _require_current(self, query: Query, session: ClientSession | None = None) -> None:
         """Raise Unavailable where the search parameters have changed since the query was read.
@@ -422,6 +463,8 @@ class ResourceStore:
         fields = {**_ROW_FIELDS, **{path: 1 for path, _ in order}}
         if query.includes:
             fields["tk"] = 1
+        if query.contained_type == "contained":
+            fields |= FIELDS
         options: Document = {"sort": dict(order), **({} if plan.hint is None else {"hint": plan.hint})}
         collection = self._database.collection_of(query.type)
         rows: list[Document] = []
@@ -450,10 +493,14 @@ class ResourceStore:
 
     def _count(self, type_: str, wanted: Filter, snapshot: Snapshot | None = None, most: int | None = None) -> int:
         """How many rows match; counting stops at `most`."""
+        return self._counted(type_, [{"$match": wanted}], snapshot, most)
+
+    def _counted(self, type_: str, stages: Sequence[Document], snapshot: Snapshot | None, most: int | None) -> int:
+        """How many documents the stages leave."""
         answer = self._database.command(
             "aggregate",
             self._database.collection_of(type_).name,
-            pipeline=[{"$match": wanted}, *([{"$limit": most}] if most else []), {"$count": "n"}],
+            pipeline=[*stages, *([{"$limit": most}] if most else []), {"$count": "n"}],
             cursor={},
             readConcern=read_concern(snapshot),
         )
@@ -732,12 +779,16 @@ def _of_record(record: Record) -> Filter:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How a search is asked of the database: the whole filter, the order, and the index, where we know which."""
+    """How a search is asked of the database: the whole filter, the order, and the index, where we know which.
+
+    `asked` is what is asked of which types, its references followed.
+    """
 
     query: Query
     wanted: Filter
     order: list[tuple[str, int]]
     hint: str | None
+    asked: Asked
 
 
 def _beginning(prefix: str) -> Filter:

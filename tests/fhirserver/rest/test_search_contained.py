@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 
 import pytest
@@ -208,10 +209,190 @@ def test_whom_a_search_names_is_told_of_it_and_nobody_else(doctor, audit_of, ask
     assert any(entity.get("what", {}).get("reference") == f"Patient/{id_}" for entity in entities) == is_told
 
 
+# The contained resources themselves
+
+ITSELF = "_contained=true&_containedType=contained"
+
+
+def told(response):
+    assert response.status_code == 200, response.text
+    return [(one["fullUrl"].removeprefix("http://fhir.example/fhir/"), one["resource"]) for one in entries(response)]
+
+
+def entries(response):
+    return [one for one in response.json.get("entry", ()) if one["search"]["mode"] == "match"]
+
+
+@pytest.fixture
+def people(containing, family):
+    """Make a report that contains practitioners of that name, by their ids, and one of another name."""
+
+    def make(*ids, **options):
+        practitioner = {"resourceType": "Practitioner", "name": [{"family": family}]}
+        contained = [{**practitioner, "id": id_} for id_ in ids]
+        other = {"resourceType": "Practitioner", "id": "other", "name": [{"family": "Other"}]}
+        device = {"resourceType": "Organization", "id": "org", "name": family}
+        performers = [{"reference": f"#{id_}"} for id_ in (*ids, "other", "org")]
+        return containing(device, *contained, other, performer=performers, **options)
+
+    return make
+
+
+def test_a_contained_resource_is_itself_the_entry_at_the_address_of_its_container(doctor, people, family):
+    made = people("a", "b")
+    response = doctor.get(f"Practitioner?family={family}&{ITSELF}")
+    expected = {"resourceType": "Practitioner", "name": [{"family": family}]}
+    assert told(response) == [
+        (f"DiagnosticReport/{made}#a", {**expected, "id": "a"}),
+        (f"DiagnosticReport/{made}#b", {**expected, "id": "b"}),
+    ]
+    assert response.json["total"] == 2
+    assert link(response, "self") == f"http://fhir.example/fhir/Practitioner?family={family}&{ITSELF}"
+
+
+def test_a_contained_resource_keeps_its_digits(his, doctor, containing, family):
+    body = {"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": family}}
+    made = containing({**body, "valueQuantity": {"value": 1.5}}, result=[{"reference": "#o"}])
+    stored = his.get(f"DiagnosticReport/{made}").data.replace(b'"value": 1.5', b'"value": 1.500')
+    assert his.request("PUT", f"DiagnosticReport/{made}", stored).status_code == 200
+    assert b'"value": 1.500' in doctor.get(f"Observation?code:text={family}&{ITSELF}").data
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_its_pages_hold_as_many_as_were_asked_for_and_each_once(doctor, people, family, count):
+    made = [people(*ids) for ids in (("a", "b", "c"), ("a",), ("x", "y"))]
+    found, sizes = [], []
+    response = doctor.get(f"Practitioner?family={family}&{ITSELF}&_sort=_lastUpdated&_count={count}&_total=accurate")
+    assert response.json["total"] == 6
+    while response is not None:
+        found += [address for address, _ in told(response)]
+        sizes.append(len(entries(response)))
+        following = link(response, "next")
+        response = follow(doctor, following) if following else None
+    places = [
+        f"DiagnosticReport/{id_}#{name}" for id_, names in zip(made, ("abc", "a", "xy"), strict=True) for name in names
+    ]
+    assert found == places
+    assert all(size == count for size in sizes[:-1])
+
+
+def test_a_page_that_begins_within_a_container_is_decided_anew(his, doctor, people, family, declared):
+    first, second = people("a", "b", "c"), people("x")
+    response = doctor.get(f"Practitioner?family={family}&{ITSELF}&_sort=_lastUpdated&_count=2")
+    assert [address for address, _ in told(response)] == [f"DiagnosticReport/{first}#{one}" for one in "ab"]
+    assert his.delete(f"DiagnosticReport/{first}").status_code == 204
+    assert [address for address, _ in told(follow(doctor, link(response, "next")))] == [f"DiagnosticReport/{second}#x"]
+
+
+@pytest.mark.parametrize(
+    "asked", ["_summary=count", "_count=0", "_total=accurate&_count=1", "_total=estimate&_count=1"]
+)
+def test_its_total_counts_the_contained_resources(doctor, people, family, asked):
+    people("a", "b")
+    people("c")
+    assert doctor.get(f"Practitioner?family={family}&{ITSELF}&{asked}").json["total"] == 3
+
+
+def test_both_kinds_of_matches_stand_together(caller, doctor, people, family):
+    made = people("a", "b")
+    operator = caller("Client/operator", category="operator")
+    inner = {"resourceType": "Organization", "id": "i", "name": "Inner"}
+    alone = {"resourceType": "Practitioner", "active": True, "name": [{"family": family}], "contained": [inner]}
+    issuer = {"qualification": [{"code": {"text": "x"}, "issuer": {"reference": "#i"}}]}
+    id_ = operator.make({**alone, **issuer})["id"]
+    asked = f"Practitioner?family={family}&_contained=both&_containedType=contained&_sort=_lastUpdated&_total=accurate"
+    for count in (10, 1):
+        response = doctor.get(f"{asked}&_count={count}")
+        assert response.json["total"] == 3
+        found = [address for address, _ in told(response)]
+        while (following := link(response, "next")) is not None:
+            response = follow(doctor, following)
+            found += [address for address, _ in told(response)]
+        assert found == [f"DiagnosticReport/{made}#a", f"DiagnosticReport/{made}#b", f"Practitioner/{id_}"]
+
+
+def test_nobody_is_given_what_is_contained_in_what_they_may_not_see(his, doctor, stranger, people, family):
+    other = his.make({"resourceType": "Patient"})["id"]
+    mine, theirs = people("a"), people("a", "b", patient=f"Patient/{other}")
+    asked = f"Practitioner?family={family}&{ITSELF}&_total=accurate"
+    assert his.get(asked).json["total"] == 3
+    assert {address.partition("#")[0] for address, _ in told(his.get(asked))} == {
+        f"DiagnosticReport/{one}" for one in (mine, theirs)
+    }
+    assert [address for address, _ in told(doctor.get(asked))] == [f"DiagnosticReport/{mine}#a"]
+    assert doctor.get(asked).json["total"] == 1
+    assert stranger.get(asked).json["total"] == 0
+    assert stranger.get(f"Practitioner?family={family}&{ITSELF}&_summary=count").json["total"] == 0
+
+
+def test_whose_record_the_container_is_of_is_told(doctor, people, family, declared, audit_of):
+    people("a", "b")
+    assert doctor.get(f"Practitioner?family={family}&{ITSELF}", X_Request_Id="c-1").status_code == 200
+    events = [event for event in audit_of() if "c-1" in json.dumps(event)]
+    assert any(
+        entity["what"].get("reference") == declared
+        for event in events
+        for entity in event["entity"]
+        if "what" in entity
+    )
+
+
+def test_its_parts_are_asked_for_like_those_of_any_resource(doctor, people, family):
+    people("a")
+    [(_, found)] = told(doctor.get(f"Practitioner?family={family}&{ITSELF}&_elements=active"))
+    assert set(found) == {"resourceType", "id", "meta"}
+    [(_, found)] = told(doctor.get(f"Practitioner?family={family}&{ITSELF}", Accept="application/fhir+json"))
+    assert "name" in found
+    xml = doctor.get(f"Practitioner?family={family}&{ITSELF}", Accept="application/fhir+xml").text
+    assert '#a"/><resource><Practitioner' in xml
+
+
+def test_it_is_asked_for_in_a_batch_and_at_once_where_it_was_to_be_later(doctor, people, family):
+    made = people("a")
+    entry = {"request": {"method": "GET", "url": f"Practitioner?family={family}&{ITSELF}"}}
+    batch = doctor.post("", {"resourceType": "Bundle", "type": "batch", "entry": [entry]})
+    [inner] = batch.json["entry"][0]["resource"]["entry"]
+    assert inner["fullUrl"] == f"http://fhir.example/fhir/DiagnosticReport/{made}#a"
+    later = doctor.get(f"Practitioner?family={family}&{ITSELF}", Prefer="respond-async")
+    assert [address for address, _ in told(later)] == [f"DiagnosticReport/{made}#a"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "family:missing=false&_content={}",
+        "name:contains={}",
+        '_content="{} ada"',
+        "_filter=name sw {} and not (gender eq male)",
+    ],
+)
+def test_what_the_database_found_is_what_is_taken_out(doctor, containing, family, asked):
+    patient = {"resourceType": "Patient", "gender": "female"}
+    ada, eve = (
+        {**patient, "id": one, "name": [{"text": f"{family} {one}", "family": family if one == "ada" else "x"}]}
+        for one in ("ada", "eve")
+    )
+    man = {"resourceType": "Patient", "id": "man", "gender": "male"}
+    links = [
+        {"url": "http://example.org/p", "valueReference": {"reference": f"#{one}"}} for one in ("ada", "eve", "man")
+    ]
+    made = containing(ada, eve, man, extension=links)
+    found = [address for address, _ in told(doctor.get(f"Patient?{asked.format(family)}&{ITSELF}"))]
+    assert f"DiagnosticReport/{made}#ada" in found
+    assert f"DiagnosticReport/{made}#man" not in found
+    assert (f"DiagnosticReport/{made}#eve" in found) == ("ada" not in asked)
+
+
+def test_without_contained_resources_their_form_means_nothing(doctor, people, family):
+    people("a")
+    assert told(doctor.get(f"Practitioner?family={family}&_containedType=contained")) == []
+    assert doctor.get(f"Practitioner?family={family}&_contained=true&_containedType=x").status_code == 400
+
+
 @pytest.mark.parametrize(
     ("asked", "expression"),
     [
-        ("Practitioner?_contained=true&_containedType=contained", "_containedType"),
+        ("DiagnosticReport?_contained=true&_containedType=contained&_include=DiagnosticReport:patient", "_contained"),
         ("Practitioner?_contained=true&_sort=family", "_sort"),
         ("DiagnosticReport?_contained=true&_include=DiagnosticReport:patient", "_contained"),
         ("AuditEvent?_contained=true", "_contained"),

@@ -86,7 +86,6 @@ def test_a_named_query_is_refused_and_by_leniency_named(ask, refusal, name):
         "family:nonsense=a",
         "organization:above=a",
         "_count:exact=1",
-        "_containedType=contained",
     ],
 )
 def test_what_is_not_offered_is_refused_and_never_ignored(refusal, handling, asked):
