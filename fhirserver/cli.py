@@ -7,18 +7,14 @@ its database cannot be had; 4 what was named does not exist.
 
 from __future__ import annotations
 
-import ctypes
 import getpass
 import json
-import multiprocessing
 import os
 import re
-import signal
 import socket
 import sys
 import threading
 import time
-import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -26,7 +22,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
@@ -41,8 +36,6 @@ from fhirserver.signals import HeldSignals, interrupt_once
 
 # Commands load the store, Authlib and the rest when they run: `version` and `--help` answer at once.
 if TYPE_CHECKING:
-    from flask import Flask
-
     from fhirserver.explanation import Explanation
     from fhirserver.oauth.access_token import Claims
     from fhirserver.oauth.keys import SigningKeys
@@ -53,10 +46,6 @@ BAD_NEWS, NOT_UNDERSTOOD, CANNOT_BE_HAD, UNKNOWN = 1, 2, 3, 4
 _READY_TIMEOUT = 60.0
 _POLL_INTERVAL = 0.05
 _AT_ONCE = 1_000  # versions that one transaction removes
-_WORKER_STOP_TIMEOUT = 15  # seconds for requests under way
-_PR_SET_PDEATHSIG = 1  # prctl(2)
-_CANNOT_START = signal.SIGUSR1
-"""What a worker sends to the main process where it cannot make its application."""
 
 # What a person's token covers when nothing else is asked for; what it opens is decided by consent.
 _DEFAULT_SCOPES = {
@@ -128,65 +117,13 @@ def serve(
             told.print("Stopped before it was ready.")
 
 
-def worker() -> Flask:
-    """The application of one worker process, which ends with the process that started it.
-
-    A main process that is killed outright cannot stop its workers; left alone, they would keep the port. Ctrl-C in the
-    terminal is for the main process, which then ends its workers by SIGTERM: of SIGINT and SIGTERM that come at almost
-    the same moment, granian's workers miss both, and would be waited for in vain.
-    """
-    os.setsid()
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        raise SystemExit("the main process has ended")
-    try:
-        from fhirserver.app import application
-
-        return application()
-    except Exception:
-        traceback.print_exc()  # before the main process ends this one
-        os.kill(parent, _CANNOT_START)
-        raise
-
-
 def _run_workers(config: Config) -> None:
-    """Serve until a signal ends it. Ends the command where a worker cannot start; one that dies later is replaced.
+    from fhirserver import workers
 
-    granian starts every worker anew that ends, and sees a loop only where the same one ends twice in a row: two that
-    cannot start would take turns for ever.
-    """
-    from granian import Granian
-    from granian.constants import Interfaces
-    from granian.log import LogLevels
-
-    # A fork would copy the threads' locks and the lock on the data folder.
-    multiprocessing.set_start_method("spawn", force=True)
-    failures: list[int] = []
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        failures.append(number)
-        signal.raise_signal(signal.SIGTERM)  # upon which granian stops the other workers
-
-    signal.signal(_CANNOT_START, end)
-    server = Granian(
-        "fhirserver.cli:worker",
-        address=config.host,
-        port=config.port,
-        interface=Interfaces.WSGI,
-        workers=config.workers,
-        blocking_threads=config.threads,
-        factory=True,
-        websockets=False,
-        log_level=LogLevels.error,
-        respawn_failed_workers=True,
-        workers_kill_timeout=_WORKER_STOP_TIMEOUT,
-    )
     try:
-        server.serve()
-    finally:
-        if failures:
-            _fail(CANNOT_BE_HAD, "a worker could not start; what it said is above")
+        workers.run(config)
+    except workers.CannotStartError as error:
+        _fail(CANNOT_BE_HAD, str(error))
 
 
 @contextmanager

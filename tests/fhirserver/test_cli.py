@@ -576,6 +576,33 @@ def test_a_worker_that_cannot_start_ends_the_server_with_a_sentence(tmp_path, mo
     assert processes_of(tmp_path) == []
 
 
+def test_a_worker_that_is_killed_while_it_starts_ends_the_server_with_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\nif '--multiprocessing-fork' in sys.orig_argv: os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = Server(tmp_path / "data", free_port(), "--workers", "2")
+    try:
+        said = server.process.communicate(timeout=60)[0]
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+    assert server.process.returncode == 3
+    assert said.rstrip().endswith("fhirserver: a worker was ended by SIGKILL while it was starting")
+    assert processes_of(tmp_path) == []
+
+
+def test_workers_are_started_anew_on_request_and_the_server_goes_on(tmp_path):
+    with serving(tmp_path, "--workers", "2") as server:
+        before = workers_of(server.process.pid)
+        server.process.send_signal(signal.SIGHUP)
+        while any(Path(f"/proc/{worker}").exists() for worker in before):
+            os.sched_yield()
+        server.until_ready()
+        assert set(workers_of(server.process.pid)).isdisjoint(before)
+        assert server.stop()[0] == 0
+
+
 def test_a_worker_that_dies_later_is_replaced(tmp_path):
     with serving(tmp_path, "--workers", "1") as server:
         (worker,) = workers_of(server.process.pid)
