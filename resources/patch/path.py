@@ -401,7 +401,6 @@ def _compared(left: Evaluate, right: Evaluate, *, is_equal: bool) -> Evaluate:
         first, second = left(budget, items), right(budget, items)
         if not first or not second:
             return []
-        budget.spend(min(len(first), len(second)))
         same = len(first) == len(second) and all(
             _same(budget, _value(one), _value(other)) for one, other in zip(first, second, strict=True)
         )
@@ -411,10 +410,31 @@ def _compared(left: Evaluate, right: Evaluate, *, is_equal: bool) -> Evaluate:
 
 
 def _same(budget: Budget, one: Any, other: Any) -> bool:
-    """Whether two values are equal; true is not 1, as it is in Python."""
-    if isinstance(one, str) and isinstance(other, str) and len(one) == len(other):
-        budget.spend(len(one) // _AT_ONCE)
-    return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
+    """Whether two values are equal, of complex ones every part; true is not 1, as it is in Python.
+
+    http://hl7.org/fhirpath/N1/#equals: members in any order, items of lists in theirs.
+    """
+    pairs = [(one, other)]
+    while pairs:
+        one, other = pairs.pop()
+        budget.spend(1)
+        match one, other:
+            case dict(), dict():
+                if one.keys() != other.keys():
+                    return False
+                pairs += [(value, other[name]) for name, value in one.items()]
+            case list(), list():
+                if len(one) != len(other):
+                    return False
+                pairs += zip(one, other, strict=True)
+            case str(), str() if len(one) == len(other):
+                budget.spend(len(one) // _AT_ONCE)
+                if one != other:
+                    return False
+            case _:
+                if isinstance(one, bool) is not isinstance(other, bool) or one != other:
+                    return False
+    return True
 
 
 def _truth(items: Items) -> bool | None:

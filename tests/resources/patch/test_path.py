@@ -10,6 +10,7 @@ from fhirpathpy.models import models
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resources.exact import Literal
 from resources.patch.document import CostlyPatchError, InapplicablePatchError, MalformedPatchError
 from resources.patch.path import LONGEST, Budget, Path
 
@@ -70,6 +71,46 @@ def found(path: str, resource: dict[str, Any] = PATIENT) -> list[Any]:
 )
 def test_a_path_finds_its_elements(path: str, values: list[Any]) -> None:
     assert found(path) == values
+
+
+def quantified(*values: Any) -> dict[str, Any]:
+    """A resource with an extension for each value."""
+    return {"resourceType": "Basic", "extension": [{"url": f"u{n}", **value} for n, value in enumerate(values)]}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_equal"),
+    [
+        ({"value": Literal("1.50"), "unit": "mg"}, {"unit": "mg", "value": Literal("1.5")}, True),
+        ({"value": 1, "unit": "mg"}, {"value": 1}, False),
+        ({"value": 1, "unit": "mg"}, {"value": 1, "unit": "g"}, False),
+        ({"value": 1, "code": "mg"}, {"value": 1, "unit": "mg"}, False),
+        ({"extension": [{"url": "a"}, {"url": "b"}]}, {"extension": [{"url": "a"}, {"url": "b"}]}, True),
+        ({"extension": [{"url": "a"}, {"url": "b"}]}, {"extension": [{"url": "b"}, {"url": "a"}]}, False),
+        ({"extension": [{"url": "a"}]}, {"extension": [{"url": "a"}, {"url": "b"}]}, False),
+        (
+            {"extension": [{"url": "a", "valueBoolean": True}]},
+            {"extension": [{"url": "a", "valueBoolean": 1}]},
+            False,
+        ),
+    ],
+)
+def test_complex_values_are_equal_where_every_part_is(
+    one: dict[str, Any], other: dict[str, Any], *, are_equal: bool
+) -> None:
+    resource = quantified({"valueQuantity": one}, {"valueQuantity": other})
+    path = "Basic.where(extension('u0').value {} extension('u1').value).extension.first()"
+    assert bool(found(path.format("="), resource)) is are_equal
+    assert bool(found(path.format("!="), resource)) is not are_equal
+
+
+def test_the_parts_of_complex_values_that_are_compared_are_counted() -> None:
+    many = {"extension": [{"url": str(n)} for n in range(500)]}
+    path = Path.read("Basic.where(extension('u0').value = extension('u1').value)")
+    resource = quantified({"valueQuantity": many}, {"valueQuantity": many})
+    path.find(resource, Budget(1_100))
+    with pytest.raises(CostlyPatchError):
+        path.find(resource, Budget(1_000))
 
 
 @pytest.mark.parametrize(
