@@ -89,6 +89,8 @@ class Context:
     def record_write(self, unit: Unit, interaction: str, row: Row) -> None:
         """Write the events of a create, update, patch or delete in the transaction that does it."""
         unit.record(event.document for event in audit.write_events(self.access, interaction, row))
+        for replaced in unit.superseded():
+            unit.record(event.document for event in audit.write_events(self.access, "update", replaced))
 
     @contextmanager
     def telling_of_refusals(self) -> Iterator[None]:

@@ -28,6 +28,7 @@ from fhirserver.search.parse import Query
 from fhirserver.store import actors
 from fhirserver.store.audit_log import stored
 from fhirserver.store.binary_content import Contents, is_whole, whole_row
+from fhirserver.store.consent_succession import is_active, replaced, require_effect
 from fhirserver.store.consent_write import check_consent
 from fhirserver.store.database import Database, Document
 from fhirserver.store.expunge import Condemned, Purge, condemn, remove
@@ -42,6 +43,7 @@ from fhirserver.store.search_values import fhir_instant, search_values
 from fhirserver.store.security_context import is_permitted
 from fhirserver.store.writes import Writes, update_of
 from resources.declaration import local_reference
+from resources.exact import encode
 from resources.validation import Parsed, parse, splice
 
 _METHODS: Mapping[str, str] = {"update": "PUT", "patch": "PATCH"}
@@ -110,6 +112,8 @@ class Unit:
             else None
         )
         self.events: list[Document] = []
+        self._superseded: list[Row] = []
+        self._consequences: set[str] = set()
         self._instances: list[Document] = []
 
     # The interactions
@@ -267,10 +271,32 @@ class Unit:
         dicom: Mapping[str, Any] | None,
         method: str,
     ) -> Row:
+        type_ = parsed.resource["resourceType"]
+        self._refuse_twice(f"{type_}/{id_}")
+        document, local = self._next(parsed, id_, current, dicom, method)
+        decision = self._guard.decide(interaction, document["facts"])
+        if decision.effect != "permit":
+            if self._guard.custodian is not None and type_ != "Patient":
+                self._grounds.require_known(document)  # a stranger is not told that the patient has refused
+            raise Forbidden(f"This {type_} may not be written by this client.")
+        if type_ == "SearchParameter":
+            self._offer(document, local)
+        if type_ == "Consent":
+            self._succeed(document["_id"], local)
+        return row_of(document)
+
+    def _next(
+        self,
+        parsed: Parsed,
+        id_: str,
+        current: Document | None,
+        dicom: Mapping[str, Any] | None,
+        method: str,
+    ) -> tuple[Document, Mapping[str, Any]]:
+        """The next version, complete with what follows from it, and the resource with references of this server."""
         resource = {**parsed.resource, "id": id_}
         type_ = resource["resourceType"]
         reference = f"{type_}/{id_}"
-        self._refuse_twice(reference)
         version = 1 if current is None else current["v"] + 1
         instant = self._after(current)
         live = None if current is None or current.get("del") else current
@@ -301,14 +327,53 @@ class Unit:
         self._pending[reference] = pending
         self._contribute(pending)
         self._complete(document)
-        decision = self._guard.decide(interaction, document["facts"])
-        if decision.effect != "permit":
-            if self._guard.custodian is not None and type_ != "Patient":
-                self._grounds.require_known(document)  # a stranger is not told that the patient has refused
-            raise Forbidden(f"This {type_} may not be written by this client.")
-        if type_ == "SearchParameter":
-            self._offer(document, local)
-        return row_of(document)
+        return document, local
+
+    def _succeed(self, reference: str, consent: Mapping[str, Any]) -> None:
+        """Let a base Consent take the place of the one before, and refuse a grant that a restriction voids."""
+        if is_active(consent, "base", self._policy):
+            state = self._state(consent["patient"]["reference"])
+            for other in list(replaced(consent, reference, state.directives, self._stored, self._policy)):
+                if other in self._pending:
+                    raise Conflict("Two base Consents of one patient in one transaction.", expression="Consent.policy")
+                self._supersede(other)
+        elif is_active(consent, "grant", self._policy) and self._guard.custodian is None:
+            require_effect(consent, self._instant, self._policy, self._facts_to_be, self._may_read)
+
+    def _supersede(self, reference: str) -> None:
+        """Make a Consent inactive, as a version of its own: whoever replaced it need not be who may change it."""
+        current = self._database.resources.find_one({"_id": reference}, session=self._session)
+        if current is None:
+            return
+        resource = {**parse(current["b"]), "status": "inactive"}
+        parsed, id_ = Parsed("Consent", encode(resource), resource), reference.partition("/")[2]
+        document, _ = self._next(parsed, id_, current, None, "PUT")
+        self._consequences.add(reference)
+        self._superseded.append(row_of(document))
+
+    def superseded(self) -> list[Row]:
+        """The Consents that were made inactive since this was last asked; the caller writes their events."""
+        found, self._superseded = self._superseded, []
+        return found
+
+    def _stored(self, reference: str) -> Mapping[str, Any]:
+        current = self._current(reference)
+        return {} if current is None or current.get("del") else self._resource_of(current)
+
+    def _facts_to_be(self, reference: str) -> Mapping[str, Any] | None:
+        """The facts of a resource as this transaction will leave them."""
+        current = self._current(reference)
+        if current is None or current.get("del"):
+            return None
+        document: Document = {"facts": current["facts"]}
+        self._complete(document)
+        facts: Mapping[str, Any] = document["facts"]
+        return facts
+
+    def _may_read(self, reference: str) -> bool:
+        """Whether the writer may read a resource; it is not noted, as nothing is disclosed but its name."""
+        facts = self._facts_to_be(reference)
+        return facts is not None and self._guard.permission("read", reference.partition("/")[0]).holds(facts)
 
     def _offer(self, document: Document, resource: Mapping[str, Any]) -> None:
         """An active SearchParameter that the operator keeps is one of this server; that of an establishment is data."""
@@ -466,8 +531,10 @@ class Unit:
 
         Where that changes who somebody is, `directory` is entered, which the caller leaves after the commit.
         """
-        for pending in self._pending.values():
-            self.require_integrity(pending.document["_id"])
+        for reference, pending in self._pending.items():
+            if reference in self._consequences:  # what is withdrawn need not hold what it held when it was given
+                continue
+            self.require_integrity(reference)
             if pending.after is not None:
                 self._grounds.check(pending.document, pending.after, is_new=pending.previous is None)
         changed = [state for state in self._states.values() if state.is_changed]

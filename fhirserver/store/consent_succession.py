@@ -1,0 +1,105 @@
+"""What the Consents that are already there mean for one that is written: which it replaces, and which void it.
+
+At most one base Consent of a person is active: a new one takes the place of the one before, whose versions stay, so
+that what was decided by it can still be explained (IHE PCF, ITI-108). A grant that a restriction of the same person
+voids is no grant: whoever makes it is told, if the restriction is theirs to know.
+
+https://profiles.ihe.net/ITI/PCF/ITI-108.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from consent import engine
+from consent.family import family_of, is_privacy
+from consent.period import OPEN_START, interval, window
+from consent.policy import Policy
+from consent.request import Actor, Request, Scope
+from fhirserver.errors import Conflict
+from fhirserver.store.database import Document
+
+_DENIALS = frozenset({"blocked-professional", "consent-deny"})
+_READS = (Scope("user", "*", frozenset("rs")),)
+
+
+def is_active(consent: Mapping[str, Any], family: str, policy: Policy) -> bool:
+    """Whether it is an active privacy Consent of the family."""
+    return consent.get("status") == "active" and is_privacy(consent) and family_of(consent, policy) == family
+
+
+def replaced(
+    consent: Mapping[str, Any],
+    reference: str,
+    directives: Sequence[Document],
+    resource_of: Callable[[str], Mapping[str, Any]],
+    policy: Policy,
+) -> Iterator[str]:
+    """The base Consents of the patient, `Consent/id`, whose place a base Consent under `reference` takes.
+
+    One that was given later stays: which of two is older does not depend on the order in which they arrive. The engine
+    lets the denying side win while both are active.
+    """
+    given = _given(consent, policy)
+    others = {one["source"].partition("/_history/")[0] for one in directives if one["family"] == "base"}
+    for other in sorted(others - {reference}):
+        if _given(resource_of(other), policy) <= given:
+            yield other
+
+
+def _given(consent: Mapping[str, Any], policy: Policy) -> datetime:
+    try:
+        return interval(consent["dateTime"], policy.zone).start
+    except (KeyError, ValueError):
+        return OPEN_START
+
+
+def require_effect(
+    grant: Mapping[str, Any],
+    now: datetime,
+    policy: Policy,
+    facts_of: Callable[[str], Mapping[str, Any] | None],
+    is_told: Callable[[str], bool],
+) -> None:
+    """Raise Conflict where a recipient of a grant is refused what it opens, by Consents that the writer may read.
+
+    `facts_of` gives the facts of a resource as they will be, None where there is none; `is_told` says whether the
+    writer may be told of a Consent, `Consent/id`. Recipients are taken as they are named, as professionals who act for
+    nobody else.
+    """
+    provision = grant.get("provision", {})
+    instant = max(now, window(provision.get("period"), policy.zone).start)
+    purpose = next((one.get("code", "") for one in provision.get("purpose", ())), "TREAT")
+    for index, actor in enumerate(provision.get("actor", ())):
+        named = actor.get("reference", {}).get("reference", "")
+        for opened in _opened(provision, grant["patient"]["reference"]):
+            facts = facts_of(opened)
+            voiding = [] if facts is None else _voiding(named, facts, purpose, instant, policy)
+            told = sorted(source for source in voiding if is_told(source))
+            if told:
+                raise Conflict(
+                    f"{named} is refused {opened} by {', '.join(told)}: lift or narrow that first.",
+                    expression=f"Consent.provision.actor[{index}].reference",
+                )
+
+
+def _opened(provision: Mapping[str, Any], patient: str) -> list[str]:
+    """What a grant opens: the resources that it names, or the record of the patient."""
+    instances = [
+        data["reference"].get("reference", "")
+        for data in provision.get("data", ())
+        if data.get("meaning") == "instance"
+    ]
+    return instances or [patient]
+
+
+def _voiding(named: str, facts: Mapping[str, Any], purpose: str, instant: datetime, policy: Policy) -> list[str]:
+    """The Consents by which a professional of that name is refused a resource."""
+    organization = named if named.startswith("Organization/") else None
+    actor = Actor("professional", named, organization=organization, keys=frozenset({named}), scopes=_READS)
+    decision = engine.decide(actor, Request("read", purpose, instant), facts, policy=policy)
+    if decision.code not in _DENIALS:
+        return []
+    return [source.partition("/_history/")[0] for reason in decision.reasons for source in reason.sources]
