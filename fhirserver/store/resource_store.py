@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from pymongo.client_session import ClientSession
@@ -351,16 +352,10 @@ class ResourceStore:
         """How a search is asked of the database, once its references have been followed."""
         order = _order(query.sort)
         resolved = [(branch, links.resolved(branch.expression)) for branch in query.asked]
-        is_trail = query.type == "AuditEvent"
-        hints = {
-            BY_CONTAINED if branch.contained else hint_for(expression, order, is_trail=is_trail)
-            for branch, expression in resolved
-        }
-        hint = hints.pop() if len(hints) == 1 else None
         if query.type:
-            ((_, expression),) = resolved
-            asked = compile_search(expression, is_trail=is_trail)
-            return _Plan(query, both(self._visible("search", query.type), asked), order, hint, resolved)
+            return self._plan_of_type(query, query.type, order, resolved)
+        hints = {BY_CONTAINED if branch.contained else hint_for(expression, order) for branch, expression in resolved}
+        hint = hints.pop() if len(hints) == 1 else None
         branches = [
             both(
                 {"t": {"$in": sorted(branch.types)}, "$and": [visible]},
@@ -371,7 +366,21 @@ class ResourceStore:
         ]
         wanted = NOTHING if not branches else branches[0] if len(branches) == 1 else {"$or": branches}
         # The indexes of an order are of one type, or of too many to be merged.
-        return _Plan(query, wanted, order, hint if hint in {BY_VALUE, BY_CONTAINED} and branches else None, resolved)
+        hint = hint if hint in {BY_VALUE, BY_CONTAINED} and branches else None
+        plan = _Plan(query, wanted, order, hint, resolved)
+        if query.contained != "both" or len(branches) < len(resolved):
+            return plan
+        (own, _), _ = resolved
+        alone = self._plan_of_type(query, own.types[0], order, resolved[:1])
+        return replace(plan, parts=(alone, replace(plan, wanted=branches[1], hint=BY_CONTAINED)))
+
+    def _plan_of_type(self, query: Query, type_: str, order: list[tuple[str, int]], resolved: Asked) -> _Plan:
+        ((_, expression),) = resolved
+        is_trail = type_ == "AuditEvent"
+        wanted = both(self._visible("search", type_), compile_search(expression, is_trail=is_trail))
+        return _Plan(
+            replace(query, type=type_), wanted, order, hint_for(expression, order, is_trail=is_trail), resolved
+        )
 
     def _require_current(self, query: Query, session: ClientSession | None = None) -> None:
         """Raise Unavailable where the search parameters have changed since the query was read.
@@ -465,14 +474,11 @@ class ResourceStore:
             fields["tk"] = 1
         if query.contained_type == "contained":
             fields |= FIELDS
-        options: Document = {"sort": dict(order), **({} if plan.hint is None else {"hint": plan.hint})}
-        collection = self._database.collection_of(query.type)
         rows: list[Document] = []
         after = None if position is None or not position.after else position.after
         while True:
-            wanted = plan.wanted if after is None else both(plan.wanted, _rest(plan, after))
             missing = query.count + 1 - len(rows)
-            found, snapshot = select_at(self._database, collection, wanted, fields, missing, snapshot, **options)
+            found, snapshot = self._select(plan, after, fields, missing, snapshot)
             is_last = len(found) < missing
             if position is not None:
                 after = _keys(found[-1], order) if found else after
@@ -480,6 +486,28 @@ class ResourceStore:
             rows += found
             if is_last or len(rows) > query.count:
                 return rows[: query.count], snapshot, len(rows) > query.count
+
+    def _select(
+        self,
+        plan: _Plan,
+        after: tuple[Any, ...] | None,
+        fields: Mapping[str, int],
+        limit: int,
+        snapshot: Snapshot | None,
+    ) -> tuple[list[Document], Snapshot]:
+        """Rows of a plan in order, `limit` at most, and the state that they are of."""
+        if not plan.parts:
+            wanted = plan.wanted if after is None else both(plan.wanted, _rest(plan, after))
+            options: Document = {"sort": dict(plan.order), **({} if plan.hint is None else {"hint": plan.hint})}
+            collection = self._database.collection_of(plan.query.type)
+            return select_at(self._database, collection, wanted, fields, limit, snapshot, **options)
+        first, *others = plan.parts
+        rows, state = self._select(first, after, fields, limit, snapshot)
+        found = {row["_id"]: row for row in rows}
+        for part in others:
+            rows, _ = self._select(part, after, fields, limit, state)
+            found |= {row["_id"]: row for row in rows}
+        return _in_order(found.values(), plan.order)[:limit], state
 
     def _still_permitted(self, rows: list[Document]) -> list[Document]:
         """Those of an older state that exist and are permitted now: a link carries no authority."""
@@ -781,7 +809,8 @@ def _of_record(record: Record) -> Filter:
 class _Plan:
     """How a search is asked of the database: the whole filter, the order, and the index, where we know which.
 
-    `asked` is what is asked of which types, its references followed.
+    `asked` is what is asked of which types, its references followed. `parts` are plans that are asked one by one, where
+    each has an index of its own and together they have none: their rows are put in order here.
     """
 
     query: Query
@@ -789,6 +818,7 @@ class _Plan:
     order: list[tuple[str, int]]
     hint: str | None
     asked: Asked
+    parts: tuple[_Plan, ...] = ()
 
 
 def _beginning(prefix: str) -> Filter:
@@ -817,6 +847,14 @@ def _keys(row: Document, order: Sequence[tuple[str, int]]) -> tuple[Any, ...]:
             value = value.get(step) if isinstance(value, Mapping) else None
         keys.append(value)
     return tuple(keys)
+
+
+def _in_order(rows: Iterable[Document], order: Sequence[tuple[str, int]]) -> list[Document]:
+    """Rows of several types in the order of a search, by keys that all rows have."""
+    found = list(rows)
+    for path, direction in reversed(order):
+        found.sort(key=itemgetter(path), reverse=direction < 0)
+    return found
 
 
 def _rest(plan: _Plan, after: Sequence[Any]) -> Filter:

@@ -11,6 +11,8 @@ from fhirserver.store.indexes import BY_CONTAINED
 from tests.fhirserver.rest.conftest import issues_of
 from tests.fhirserver.rest.test_search_type import follow, link, matches
 
+OF_CONTAINED = {"url": "http://example.org/x", "valueReference": {"reference": "#p"}}
+
 
 @pytest.fixture
 def family():
@@ -191,6 +193,43 @@ def test_only_what_contains_something_is_looked_at(doctor, report, database, ask
     database.database["system.profile"].drop()
     assert ("DiagnosticReport", made) in found(answer)
     assert hints == [BY_CONTAINED]
+
+
+@pytest.mark.parametrize("order", ["_lastUpdated", "-_lastUpdated", "_id", "-_id"])
+def test_both_are_paged_in_one_order_and_what_is_both_is_given_once(his, operator, report, family, order):
+    person = {"resourceType": "Practitioner", "name": [{"family": family}]}
+    twice = {**person, "contained": [{**person, "id": "p"}], "extension": [OF_CONTAINED]}
+    made = [("Practitioner", operator.make(one)["id"]) for one in (person, twice)]
+    made += [("DiagnosticReport", report()), ("Practitioner", operator.make(person)["id"])]
+    made.append(("DiagnosticReport", report()))
+    response = his.get(f"Practitioner?family={family}&_contained=both&_sort={order}&_count=2")
+    given = found(response)
+    while (following := link(response, "next")) is not None:
+        response = follow(his, following)
+        given += found(response)
+    in_order = sorted(made) if order.endswith("_id") else made
+    assert given == (in_order[::-1] if order.startswith("-") else in_order)
+
+
+@pytest.mark.parametrize("asked", ["", "active=true&"])
+def test_both_look_at_no_more_than_each_alone_does(doctor, operator, report, database, asked):
+    report()
+    for number in range(60):
+        operator.make({"resourceType": "Practitioner", "active": True, "name": [{"family": f"N{number}"}]})
+    containers = database.resources.count_documents({"in.t": "Practitioner"})
+    database.database.command("profile", 2)
+    answer = doctor.get(f"Practitioner?{asked}_contained=both&_count=3")
+    database.database.command("profile", 0)
+    read = {"op": "query", "command.find": database.resources.name, "command.limit": 4}
+    looked = [
+        (one["docsExamined"], one["command"].get("hint")) for one in database.database["system.profile"].find(read)
+    ]
+    database.database["system.profile"].drop()
+    assert len(found(answer)) == 3
+    [(own, _), (contained, hint)] = looked
+    assert hint == BY_CONTAINED
+    assert contained <= containers
+    assert own <= 10
 
 
 @pytest.mark.parametrize(
