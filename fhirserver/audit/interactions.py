@@ -89,6 +89,7 @@ def search_events(
     *,
     included: Sequence[Row] = (),
     labels: Labels = (),
+    named: Sequence[str] = (),
     types: Sequence[str] = (),
     are_matches_given: bool = True,
     about: Row | None = None,
@@ -102,13 +103,16 @@ def search_events(
 
     Resources with labels that say who may see them are counted in events of their own, which carry those labels: to
     whom they are hidden, the search is told as if it had not found them. `labels` are those of the resources by which a
-    chain or `_has` found the rows, and count for all of these: that they were found tells of them. `types` are those
-    searched, where the path does not name one. The rest of a large include is given without the matches that are the
-    reason for it. `about` is the resource whose compartment it is.
+    chain or `_has` found the rows, and count for all of these: that they were found tells of them. `named` are patients
+    whom the query names by an identifier that a chain followed. `types` are those searched, where the path does not
+    name one. The rest of a large include is given without the matches that are the reason for it. `about` is the
+    resource whose compartment it is.
     """
     type_ = "Patient" if "Patient" in types else path.rpartition("/")[2]
     interaction = "search-system" if not path or path.endswith("*") else "search"
-    counts = _disclosed(type_, query_string, matches, included, labels, are_matches_given=are_matches_given)
+    counts = _disclosed(
+        type_, query_string, matches, included, labels, named=named, are_matches_given=are_matches_given
+    )
     return _query_events(access, interaction, path, query_string, _telling_of(about, counts))
 
 
@@ -120,14 +124,15 @@ def operation_events(
     query_string: str = "",
     labels: Labels = (),
     about: Row | None = None,
+    named: Sequence[str] = (),
 ) -> list[Event]:
     """An operation at `address` was answered with `rows`, told as a search is; `type_` is empty for the system.
 
-    `about` is the resource of whose record it is.
+    `about` is the resource of whose record it is, `named` as for a search.
     """
     found = list(rows)
     matches, included = [one for one in found if one.type == type_], [one for one in found if one.type != type_]
-    counts = _disclosed(type_, query_string, matches, included, labels)
+    counts = _disclosed(type_, query_string, matches, included, labels, named=named)
     return _query_events(access, "operation", address, query_string, _telling_of(about, counts))
 
 
@@ -154,10 +159,11 @@ def _disclosed(
     included: Sequence[Row],
     labels: Labels = (),
     *,
+    named: Sequence[str] = (),
     are_matches_given: bool = True,
 ) -> Counter[tuple[str, Labels]]:
-    named = _named_patients(type_, query_string)
-    counts: Counter[tuple[str, Labels]] = Counter({(patient, ()): 0 for patient in named})
+    told = islice((*_named_patients(type_, query_string), *named), MOST_NAMED_PATIENTS)
+    counts: Counter[tuple[str, Labels]] = Counter({(patient, ()): 0 for patient in told})
     for (patient, own), count in disclosed(matches, included, are_matches_given=are_matches_given).items():
         counts[patient, tuple(dict.fromkeys((*own, *labels)))] += count
     return counts

@@ -111,6 +111,7 @@ def note_disclosure(
         found.rows,
         included=found.included,
         labels=found.labels,
+        named=found.named,
         types=[one for branch in query.branches for one in ([branch.contained] if branch.contained else branch.types)],
         are_matches_given=are_matches_given,
         about=about,

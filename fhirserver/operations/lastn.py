@@ -32,7 +32,11 @@ def _perform(context: Context, target: Target, given: Given) -> Page:
         raise NotSupported("$lastn takes criteria and max, and nothing that shapes a page.")
     found = context.store.latest(query, "code", given.one("max", 1))
     address, asked = target.address("lastn"), urlencode(given.pairs)
-    context.note(audit.operation_events(context.access, "Observation", address, found.rows, asked, found.labels))
+    context.note(
+        audit.operation_events(
+            context.access, "Observation", address, found.rows, asked, found.labels, named=found.named
+        )
+    )
     return Page(address, given.pairs, found.rows, total=found.total)
 
 

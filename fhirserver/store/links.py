@@ -35,7 +35,7 @@ class Links:
     `visible` gives the filter of what the caller may find of some types, by collection; `limit` is how many resources
     one reference may lead to or come from. `snapshot` is the state to read, and afterwards the one that was read; with
     a `session`, its transaction is read instead. `is_later_page` asks the present state too. `labels` gathers the
-    labels that say who may see what was found on the way.
+    labels that say who may see what was found on the way, `named` the patients whom an identifier led to.
     """
 
     database: Database
@@ -45,6 +45,7 @@ class Links:
     session: ClientSession | None = None
     is_later_page: bool = False
     labels: dict[str, None] = field(default_factory=dict)
+    named: dict[str, None] = field(default_factory=dict)
 
     def resolved(self, expression: e.Expression) -> e.Expression:
         """The expression without references to follow. Raises TooCostly where too many resources are on the way."""
@@ -53,6 +54,8 @@ class Links:
     def _answer(self, node: e.Refers | e.ReferredBy) -> e.Expression:
         if isinstance(node, e.Refers):
             found = self._found(node.types, node.part, _IDENTITY, node.param)
+            if _is_by_identifier(node.part):
+                self.named.update((one["_id"], None) for one in found if one["_id"].startswith("Patient/"))
             return e.any_of(e.Equals(f"{node.param}{SEPARATOR}{one['_id']}") for one in found)
         referring = {**_IDENTITY, "references": _references_of(node.param, node.target)}
         found = self._found((node.type,), node.part, referring, node.param, also=_refers_to(node.param, node.target))
@@ -98,6 +101,19 @@ class Links:
             present = {one["_id"] for one in collection.find(now, {"_id": 1}).to_list()}
             found = [one for one in found if one["_id"] in present]
         return found
+
+
+def _is_by_identifier(part: e.Expression) -> bool:
+    """Whether all that meets it has one of the identifiers that it names."""
+    match part:
+        case e.Equals(atom):
+            return atom.startswith(f"identifier{SEPARATOR}")
+        case e.Any(parts):
+            return bool(parts) and all(_is_by_identifier(one) for one in parts)
+        case e.All(parts):
+            return any(_is_by_identifier(one) for one in parts)
+        case _:
+            return False
 
 
 def _refers_to(param: str, target: str) -> Filter:

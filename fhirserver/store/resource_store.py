@@ -100,9 +100,10 @@ class Position:
 class Page:
     """Permitted rows in order, the included ones, the count of all where it is known, and where to go on.
 
-    `labels` are those that say who may see the resources by which a chain or `_has` found the rows. `rest` is where the
-    included rows go on that the page could not hold, and `is_stopped` says that iteration ended before its end. Where
-    what rows contain was asked for, `inside` are the matches, and `rows` the rows that hold them.
+    `labels` are those that say who may see the resources by which a chain or `_has` found the rows, and `named` the
+    patients whom it named by an identifier. `rest` is where the included rows go on that the page could not hold, and
+    `is_stopped` says that iteration ended before its end. Where what rows contain was asked for, `inside` are the
+    matches, and `rows` the rows that hold them.
     """
 
     rows: list[Row]
@@ -113,6 +114,7 @@ class Page:
     rest: Position | None = None
     is_stopped: bool = False
     inside: list[Inside] | None = None
+    named: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,13 +245,13 @@ class ResourceStore:
         is_added = query.generation is not None
         if is_added and position is not None and position.snapshot[0] < self.parameters().since:
             raise Gone("A search parameter was defined anew since this page link was made.", code="expired")
-        page = self._search(query, position)
-        self._require_current(query)
-        return page
-
-    def _search(self, query: Query, position: Position | None) -> Page:
-        require_searched(query.type)
         links = self._links(position)
+        page = self._search(query, position, links)
+        self._require_current(query)
+        return replace(page, named=tuple(links.named))
+
+    def _search(self, query: Query, position: Position | None, links: Links) -> Page:
+        require_searched(query.type)
         plan = self._plan(query, links)
         labels = tuple(links.labels)
         if query.count == 0:
@@ -330,16 +332,17 @@ class ResourceStore:
         rows, snapshot = select_at(self._database, collection, wanted, fields, len(references), None, hint="_id_")
         by_name = {row["_id"]: row for row in rows}
         found = [by_name[reference] for reference in references if reference in by_name]
-        labels = tuple(links.labels)
+        labels, named = tuple(links.labels), tuple(links.named)
         self._require_current(query)
         if not query.includes:
-            return Page([row_of(row) for row in found], [], None, None, labels)
+            return Page([row_of(row) for row in found], [], None, None, labels, named=named)
         included = self._includes(query.includes).page(found, snapshot)
         if included.rest is not None:
             limit = self._config.include_max
             raise TooCostly(f"More than {limit} resources would be included; ask for fewer entries with _count.")
         more = [row_of(row) for row in included.rows]
-        return Page([row_of(row) for row in found], more, None, None, labels, is_stopped=included.is_stopped)
+        is_stopped = included.is_stopped
+        return Page([row_of(row) for row in found], more, None, None, labels, is_stopped=is_stopped, named=named)
 
     def count(self, query: Query) -> int:
         """How many permitted rows match."""
@@ -641,7 +644,7 @@ class ResourceStore:
         rows = {row["_id"]: row for row in self._database.collection_of(query.type).find(wanted, _ROW_FIELDS).to_list()}
         self._require_current(query)
         latest = [row_of(rows[id_]) for id_ in chosen if id_ in rows]
-        return Page(latest, [], len(latest), None, tuple(links.labels))
+        return Page(latest, [], len(latest), None, tuple(links.labels), named=tuple(links.named))
 
     def parts_of(self, row: Row) -> list[Row]:
         """What a resource refers to on this server, all of it, in the order in which it does.

@@ -323,7 +323,9 @@ class _Execution:
         page = self._context.store.search(query, position=position)
         asked = urlencode(query.self_pairs)
         labels = tuple(dict.fromkeys((*page.labels, *hiding)))
-        self._context.note(audit.search_events(self._context.access, type_, asked, page.rows, labels=labels))
+        self._context.note(
+            audit.search_events(self._context.access, type_, asked, page.rows, labels=labels, named=page.named)
+        )
         if is_whole and page.next is not None:
             raise one.error(f"More than {query.count} resources: ask for some, or by {type_}Connection.", TooCostly)
         places = [self._place(row, labels) for row in page.rows]

@@ -101,6 +101,34 @@ def test_a_patient_who_is_named_in_a_chain_reads_that_somebody_looked(doctor, pa
     assert len(told) == len(asked)
 
 
+def test_a_patient_whom_a_chain_names_by_an_identifier_is_told_also_where_nothing_of_theirs_was_found(
+    his, doctor, other_his, declared, audit_of
+):
+    named = identifier_of(his, declared)
+    asked = (
+        f"DiagnosticReport?patient.identifier={named}",
+        f"DiagnosticReport?result.patient.identifier={named},urn:no|1",
+        f"Practitioner?_has:DiagnosticReport:performer:patient.identifier={named}",
+        f"DiagnosticReport?patient.identifier={named}&patient.gender:missing=true",
+    )
+    before = len(audit_of())
+    for query in asked:
+        assert doctor.get(query).json["total"] == 0
+    later = doctor.get(asked[0], Prefer="respond-async")
+    assert later.status_code == 202
+    told = told_to(declared, audit_of()[before:])
+    assert len(told) == len(asked)
+    before = len(audit_of())
+    assert other_his.get(asked[0]).json["total"] == 0
+    assert doctor.get("DiagnosticReport?patient.name=Martin").json["total"] == 0
+    assert told_to(declared, audit_of()[before:]) == []
+
+
+def told_to(patient: str, events: list[Any]) -> list[Any]:
+    """The events that are about a patient."""
+    return [one for one in events if any(part.get("what", {}).get("reference") == patient for part in one["entity"])]
+
+
 def test_a_patient_is_not_told_by_the_trail_what_a_hidden_resource_let_somebody_find(
     caller, his, doctor, declared, audit_of
 ):

@@ -184,7 +184,6 @@ def test_leniency_says_what_it_passed_over(doctor, studies):
         "subject.nosuch:x=x",
         "_has:Observation:patient=x",
         "_filter=x",
-        "_text=%22a b%22",
         "identifier:in=x",
         "_sort=nosuch",
     ],
