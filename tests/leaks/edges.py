@@ -233,6 +233,10 @@ def _searches() -> Iterator[Edge]:
          lambda one: {"_has:DiagnosticReport:result:identifier": f"urn:leaks|{one.key}", "_summary": "count"}),
         ("by what is contained", "Specimen",
          lambda one: {"identifier": f"urn:leaks|{one.key}", "_contained": "true", "_total": "accurate"}),
+        ("of what is contained", "Specimen",
+         lambda one: {"identifier": f"urn:leaks|{one.key}", "_contained": "true", "_containedType": "contained",
+                      "_total": "accurate"}),
+        ("by a phrase", "ImagingStudy", lambda one: {"_content": f'"study {one.key}"', "_total": "accurate"}),
         ("by what is contained, too", "Specimen",
          lambda one: {"identifier": f"urn:leaks|{one.key}", "_contained": "both", "_summary": "count"}),
     )  # fmt: skip
