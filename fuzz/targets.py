@@ -190,7 +190,7 @@ def xml(data: bytes) -> None:
 
 # -- patches ----------------------------------------------------------------------------------------------------------
 
-FORMS: Final[tuple[Form, ...]] = ("json-patch", "merge-patch", "fhirpath-patch")
+FORMS: Final[tuple[Form, ...]] = ("json-patch", "merge-patch", "xml-patch", "fhirpath-patch")
 
 
 def path(data: bytes) -> None:

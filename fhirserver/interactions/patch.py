@@ -3,7 +3,7 @@
 The version that is patched is read by the caller's own access in the transaction that writes the next one, so nothing
 comes between. The result goes through the same gate as a resource that was sent whole, and is decided on twice.
 
-https://hl7.org/fhir/R4/http.html#patch, https://hl7.org/fhir/R4/fhirpatch.html, RFC 6902, RFC 7396
+https://hl7.org/fhir/R4/http.html#patch, https://hl7.org/fhir/R4/fhirpatch.html, RFC 6902, RFC 7396, RFC 5261
 """
 
 from __future__ import annotations
@@ -35,19 +35,22 @@ from resources.patch.document import CostlyPatchError, MalformedPatchError, Patc
 from resources.patch.fhirpath_patch import FhirpathPatch
 from resources.patch.json_patch import JsonPatch
 from resources.patch.merge_patch import MergePatch
+from resources.patch.xml_patch import XmlPatch
 from resources.validation import Parsed
 
-Form = Literal["json-patch", "merge-patch", "fhirpath-patch"]
+Form = Literal["json-patch", "merge-patch", "xml-patch", "fhirpath-patch"]
 
 _READERS: Mapping[Form, Callable[[bytes], Patch]] = {
     "json-patch": JsonPatch.read,
     "merge-patch": MergePatch.read,
+    "xml-patch": XmlPatch.read,
     "fhirpath-patch": FhirpathPatch.read,
 }
 
 MEDIA_TYPES: Mapping[str, Form] = {
     "application/json-patch+json": "json-patch",
     "application/merge-patch+json": "merge-patch",
+    "application/xml-patch+xml": "xml-patch",
 }
 """The media types that only a patch has; a FHIRPath Patch is a resource."""
 
@@ -69,7 +72,7 @@ class _Sent(msgspec.Struct, rename="camel"):
 
 
 def sent_patch(body: bytes) -> tuple[Form, bytes]:
-    """The patch document of an entry of a Bundle: Parameters, or what a Binary holds as a JSON Patch or merge patch.
+    """The patch document of an entry of a Bundle: Parameters, or what a Binary holds in one of the other forms.
 
     Raises BadRequest, or UnsupportedMediaType for a Binary of another contentType.
     """

@@ -207,7 +207,7 @@ class Routes:
         return exchange.written(context.settle(work))
 
     def patch(self, type: str, id: str) -> Response:
-        """Change parts of a resource: JSON Patch, merge patch or FHIRPath Patch (patch)."""
+        """Change parts of a resource: JSON Patch, merge patch, XML Patch or FHIRPath Patch (patch)."""
         exchange, context = self._begin(type, id)
         exchange.refuse_parameters()
         document, if_match = self._patch(type), self._if_match_alone(exchange)

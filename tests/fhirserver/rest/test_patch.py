@@ -1,7 +1,8 @@
-"""patch (https://hl7.org/fhir/R4/http.html#patch): three forms, and what comes of them is an update."""
+"""patch (https://hl7.org/fhir/R4/http.html#patch): four forms, and what comes of them is an update."""
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from tests.fhirserver.rest.conftest import issues_of
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
+XML_PATCH = "application/xml-patch+xml"
 SENT = (
     b'{"resourceType":"Observation","status":"final","code":{"text":"weight"},'
     b'"valueQuantity" : {"value": 1.50, "unit":"g"},"component":[{"code":{"text":"c"},"valueQuantity":{"value":1e2}}]}'
@@ -37,6 +39,10 @@ def merged(caller, path, members, **headers):
     return caller.request("PATCH", path, members, Content_Type=MERGE_PATCH, **headers)
 
 
+def in_xml(*operations):
+    return f'<diff xmlns="http://hl7.org/fhir">{"".join(operations)}</diff>'.encode()
+
+
 def test_a_json_patch_makes_the_next_version(his, patient):
     response = patched(his, patient, {"op": "replace", "path": "/name/0/family", "value": "Durand"})
     assert response.status_code == 200
@@ -52,6 +58,65 @@ def test_a_merge_patch_replaces_members_and_takes_out_null_ones(his, patient):
     assert response.status_code == 200
     assert "birthDate" not in response.json
     assert response.json["gender"] == "female"
+
+
+def test_an_xml_patch_changes_what_its_selectors_find(his, patient):
+    body = in_xml(
+        "<replace sel=\"Patient/name[family/@value='Martin']/given[1]/@value\">Grace</replace>",
+        '<add sel="Patient/birthDate" pos="before"><gender value="female"/></add>',
+        '<remove sel="Patient/birthDate"/>',
+    )
+    response = his.request("PATCH", patient, body, Content_Type=XML_PATCH, If_Match='W/"1"')
+    assert (response.status_code, response.headers["ETag"]) == (200, 'W/"2"'), response.text
+    assert (response.json["name"][0]["given"], response.json["gender"]) == (["Grace"], "female")
+    assert "birthDate" not in response.json
+    late = his.request("PATCH", patient, body, Content_Type=XML_PATCH, If_Match='W/"1"')
+    assert late.status_code == 412
+
+
+def test_an_xml_patch_keeps_the_digits_and_bytes_of_what_it_does_not_touch(his):
+    path = f"Observation/{his.post('Observation', SENT).json['id']}"
+    body = in_xml('<replace sel="Observation/status/@value">amended</replace>')
+    response = his.request("PATCH", path, body, Content_Type=XML_PATCH)
+    before, after = members_of(SENT), members_of(response.data)
+    for name in ("valueQuantity", "component", "code"):
+        assert bytes(after[name]) == bytes(before[name])
+    answer = his.request("PATCH", path, in_xml(), Content_Type=XML_PATCH, Accept="application/fhir+xml")
+    assert '<value value="1.50"/>' in answer.text
+
+
+def test_an_xml_patch_is_an_entry_of_a_bundle_and_finds_by_criteria(his, patient):
+    made = his.make({**identified("xml"), "active": True})["id"]
+    body = in_xml('<replace sel="Patient/active/@value">false</replace>')
+    sent = {"resourceType": "Binary", "contentType": XML_PATCH, "data": base64.b64encode(body).decode()}
+    request = {"method": "PATCH", "url": f"Patient/{made}"}
+    for kind in ("batch", "transaction"):
+        bundle = {"resourceType": "Bundle", "type": kind, "entry": [{"resource": sent, "request": request}]}
+        assert his.post("", bundle).json["entry"][0]["response"]["status"].startswith("200")
+    assert his.get(f"Patient/{made}").json["active"] is False
+    back = in_xml('<replace sel="Patient/active/@value">true</replace>')
+    response = his.request("PATCH", "Patient?identifier=urn:p|xml", back, Content_Type=XML_PATCH)
+    assert (response.status_code, response.json["id"], response.json["active"]) == (200, made, True)
+
+
+def test_an_xml_patch_tells_nothing_of_what_may_not_be_read(other_his, declared):
+    answers = [
+        other_his.request(
+            "PATCH",
+            declared,
+            in_xml(f"<remove sel=\"Patient[birthDate/@value='{value}']/photo\"/>"),
+            Content_Type=XML_PATCH,
+        )
+        for value in ("1980-02-03", "1999")
+    ]
+    assert answers[0].status_code == answers[1].status_code == 404
+    assert answers[0].text == answers[1].text
+
+
+def test_an_xml_patch_that_fails_on_what_is_there_is_audited_as_a_read(his, patient, audit_of):
+    body = in_xml("<remove sel=\"Patient[birthDate/@value='1999']/name\"/>")
+    assert his.request("PATCH", patient, body, Content_Type=XML_PATCH).status_code == 422
+    assert [event["action"] for event in audit_of()] == ["R"]
 
 
 def test_a_fhirpath_patch_changes_what_its_path_finds(his, patient):
@@ -96,6 +161,8 @@ def test_what_a_patch_does_not_touch_keeps_its_bytes(his):
         (JSON_PATCH, [{"op": "replace", "path": "/birthDate", "value": "1980-02-03"}]),
         (MERGE_PATCH, {}),
         (MERGE_PATCH, {"birthDate": "1980-02-03"}),
+        (XML_PATCH, in_xml()),
+        (XML_PATCH, in_xml('<replace sel="Patient/birthDate/@value">1980-02-03</replace>')),
         ("application/fhir+json", {"resourceType": "Parameters"}),
         ("application/fhir+json", parameters(operation("delete", "Patient.photo"))),
     ],
@@ -142,6 +209,15 @@ def test_if_none_match_has_no_place_with_a_patch(his, patient):
         (MERGE_PATCH, b"nonsense", 400),
         (MERGE_PATCH, b'{"birthDate":"yesterday"}', 422),
         (MERGE_PATCH, b'{"nosuch":1}', 422),
+        (XML_PATCH, b"", 400),
+        (XML_PATCH, b"{}", 400),
+        (XML_PATCH, b'<!DOCTYPE diff [<!ENTITY x SYSTEM "file:///etc/passwd">]><diff>&x;</diff>', 400),
+        (XML_PATCH, in_xml('<remove sel="//name"/>'), 400),
+        (XML_PATCH, in_xml('<remove sel="Patient/photo"/>'), 422),
+        (XML_PATCH, in_xml('<replace sel="Patient/birthDate/@value">yesterday</replace>'), 422),
+        (XML_PATCH, in_xml('<replace sel="Patient/id/@value">x</replace>'), 422),
+        (XML_PATCH, in_xml('<add sel="Patient"><nosuch/></add>'), 422),
+        (f"{XML_PATCH}; charset=utf-16", in_xml(), 415),
         ("application/fhir+json", b"[]", 400),
         ("application/fhir+json", b'{"resourceType":"Patient"}', 400),
         ("application/fhir+json", b'{"resourceType":"Parameters","nosuch":1}', 400),
@@ -153,7 +229,7 @@ def test_if_none_match_has_no_place_with_a_patch(his, patient):
         ("application/fhir+json", parameters(operation("replace", "Patient.photo", value={"valueString": "x"})), 422),
         ("application/fhir+json", parameters(operation("replace", "Patient.birthDate", value={"valueCode": "x"})), 422),
         ("text/plain", b"", 415),
-        ("application/xml-patch+xml", b"", 415),
+        ("application/xslt+xml", b"", 415),
         (f"{JSON_PATCH}; charset=latin-1", b"[]", 415),
     ],
 )
@@ -167,7 +243,7 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_written(his, patient, con
 
 def test_another_content_type_is_told_which_ones_are_taken(his, patient):
     taken = his.request("PATCH", patient, b"", Content_Type="text/plain").headers["Accept-Patch"]
-    assert taken.split(", ")[:3] == [JSON_PATCH, MERGE_PATCH, "application/fhir+json"]
+    assert taken.split(", ")[:4] == [JSON_PATCH, MERGE_PATCH, XML_PATCH, "application/fhir+json"]
 
 
 def test_options_names_the_content_types_where_patches_are_taken(his, patient):
