@@ -120,7 +120,7 @@ def test_a_patient_whom_a_chain_names_by_an_identifier_is_told_also_where_nothin
     assert len(told) == len(asked)
     before = len(audit_of())
     assert other_his.get(asked[0]).json["total"] == 0
-    assert doctor.get("DiagnosticReport?patient.name=Martin").json["total"] == 0
+    assert doctor.get("DiagnosticReport?patient.name=Martin&_id=never-was").json["total"] == 0
     assert told_to(declared, audit_of()[before:]) == []
 
 
@@ -142,6 +142,19 @@ def test_a_patient_is_not_told_by_the_trail_what_a_hidden_resource_let_somebody_
     assert matches(seen)
     assert "_has" not in seen.text
     assert own.get(f"Patient?_has:Observation:patient:code={code}").json["total"] == 0
+
+
+def test_a_reference_to_a_version_is_followed_to_the_present_one(his, doctor, declared):
+    before, after = uuid.uuid4().hex, uuid.uuid4().hex
+    seen = his.make(observation(declared, before))
+    report = {"resourceType": "DiagnosticReport", "status": "final", "code": {"text": "a"}}
+    result = [{"reference": f"Observation/{seen['id']}/_history/1"}]
+    his.make({**report, "subject": {"reference": declared}, "result": result})
+    his.put(f"Observation/{seen['id']}", {**observation(declared, after), "id": seen["id"]})
+    assert doctor.get(f"DiagnosticReport?result.code={after}").json["total"] == 1
+    assert doctor.get(f"DiagnosticReport?result.code={before}").json["total"] == 0
+    asked = f"Observation?_id={seen['id']}&_has:DiagnosticReport:result:status=final"
+    assert doctor.get(asked).json["total"] == 1
 
 
 def test_a_conditional_create_may_follow_references(his, declared, code):
