@@ -728,7 +728,10 @@ def _connected(config: Config) -> Iterator[_Opened]:
         audit.use(log)
         if not config.public_base:
             # Tokens are for the address of the server, which was started with options that this command does not know.
-            config = replace(config, public_base=documents.known_base() or "")
+            base = documents.known_base()
+            if base is None:
+                told.print(f"No server has run on these data yet; yours may have another --data than {config.data}.")
+            config = replace(config, public_base=base or "")
         yield _Opened(config, database, SigningKeys.load())
     finally:
         audit.use(None)

@@ -219,6 +219,13 @@ def test_a_token_can_be_made_while_no_server_runs(tmp_path):
     assert processes_of(tmp_path) == []
 
 
+def test_a_command_says_where_it_looked_if_no_server_ever_ran_there(run, tmp_path):
+    result = CliRunner().invoke(app, ["token", "--as", "Patient/p", "--data", str(tmp_path / "wrong")])
+    told = " ".join(result.stderr.split())
+    assert told.startswith("No server has run on these data yet; yours may have another --data than ")
+    assert run("token", "--as", "Patient/p").stderr == ""
+
+
 # Clients
 
 
