@@ -42,6 +42,8 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "unsignedInt": _whole,
     "boolean": {"true": True, "false": False}.__getitem__,
 }
+IN_ADDRESS = frozenset(_READERS)
+"""The types of which an address can carry values."""
 
 
 def read(context: Context, operation: Operation, pairs: Pairs, body: bytes, after: Cursor | None) -> Given:

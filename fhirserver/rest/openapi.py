@@ -23,7 +23,8 @@ from flask_smorest import Api, Blueprint
 from fhirserver import __version__
 from fhirserver.errors import NotFound
 from fhirserver.operations import OFFERED
-from fhirserver.operations.operation import Target
+from fhirserver.operations.operation import Parameter, Target
+from fhirserver.operations.parameters import IN_ADDRESS
 from fhirserver.rest.capability_statement import Reverse, Routed, includes, reverse_includes, search_parameters
 from fhirserver.rest.negotiation import FORMATS, PATCH_FORMATS
 from fhirserver.rest.routes import FHIR, ROUTED, operation_routes
@@ -54,6 +55,23 @@ _MOST_KEPT = 16
 _METHODS = frozenset({"get", "post", "put", "patch", "delete", "options"})
 _OUTCOME = {"$ref": "#/components/responses/Outcome"}
 _RESOURCE = {"type": "object", "required": ["resourceType"], "properties": {"resourceType": {"type": "string"}}}
+_PARAMETERS = {**_RESOURCE, "properties": {"resourceType": {"type": "string", "enum": ["Parameters"]}}}
+# https://graphql.org/learn/serving-over-http/
+_GRAPHQL = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["query"],
+            "properties": {
+                "query": {"type": "string"},
+                "operationName": {"type": "string"},
+                "variables": {"type": "object"},
+            },
+        }
+    },
+    "application/graphql": {"schema": {"type": "string"}},
+}
+_TEXT = {"type": "string"}
 _ID = {"type": "string", "pattern": r"^[A-Za-z0-9\-\.]{1,64}$"}
 _READING = ("_elements", "_format", "_pretty", "_summary")
 _WRITING = ("_format", "_pretty")
@@ -72,11 +90,15 @@ _QUERY: Mapping[str, Sequence[str]] = {
     "history-system": _VERSIONS,
 }
 _HEADERS: Mapping[str, Sequence[str]] = {
-    "read": ("If-None-Match", "If-Modified-Since"),
-    "vread": ("If-None-Match", "If-Modified-Since"),
+    "read": ("If-None-Match", "If-Modified-Since", "Prefer"),
+    "vread": ("If-None-Match", "If-Modified-Since", "Prefer"),
     "search-type": ("Prefer",),
-    "create": ("If-None-Exist", "Prefer"),
-    "update": ("If-Match", "If-None-Match", "Prefer"),
+    "search-system": ("Prefer",),
+    "history-instance": ("Prefer",),
+    "history-type": ("Prefer",),
+    "history-system": ("Prefer",),
+    "create": ("If-None-Exist", "Prefer", "X-Security-Context"),
+    "update": ("If-Match", "If-None-Match", "Prefer", "X-Security-Context"),
     "patch": ("If-Match", "Prefer"),
     "delete": ("If-Match", "Prefer"),
     "batch": ("Prefer",),
@@ -160,9 +182,12 @@ def description(
             described[method] = {
                 **operation,
                 "operationId": _operation_id(method, path),
-                "parameters": list(_parameters(path, interactions, searched)),
+                "parameters": [
+                    *_parameters(path, interactions, searched),
+                    *(_operation_parameters(method, *operations[key], searched) if key in operations else ()),
+                ],
                 "responses": _responses(interactions),
-                **_body(method, interactions, is_operation=key in operations),
+                **_body(method, interactions, operations.get(key)),
                 **({"security": []} if "capabilities" in interactions else {}),
             }
         if described and (type_ is None or "{type}" in path):
@@ -214,6 +239,38 @@ def _parameters(path: str, interactions: Sequence[str], searched: _Searched | No
         yield {"in": "header", "name": name, "schema": {"type": "string"}}
 
 
+def _operation_parameters(method: str, name: str, level: str, searched: _Searched | None) -> Iterator[Json]:
+    """What an address can carry for the operations of a name, which differ by level."""
+    found = [one for one in OFFERED if one.name == name and level in one.levels]
+    if method == "get":
+        taken = {parameter.name: parameter for one in found for parameter in one.takes if parameter.type in IN_ADDRESS}
+        for parameter in taken.values():
+            described = {"in": "query", "name": parameter.name, "description": parameter.about}
+            yield {**described, "required": parameter.min > 0, "schema": _schema_of_operation(parameter)}
+        for written in _WRITING:
+            yield {"in": "query", "name": written, "schema": _schema_of(written, None)}
+        if searched is not None and any(one.searches for one in found):
+            for one in search_parameters(searched.declaration):
+                if one["name"] not in taken:
+                    yield {"in": "query", "name": one["name"], "description": one["type"], "schema": _TEXT}
+    if any(one.changes for one in found):
+        yield {"in": "header", "name": "If-Match", "schema": _TEXT}
+    yield {"in": "header", "name": "Prefer", "schema": _TEXT}
+
+
+def _schema_of_operation(parameter: Parameter) -> Json:
+    match parameter.type:
+        case "boolean":
+            schema: Json = {"type": "boolean"}
+        case "positiveInt":
+            schema = {"type": "integer", "minimum": 1}
+        case "unsignedInt" | "integer":
+            schema = {"type": "integer", "minimum": 0}
+        case _:
+            schema = {"type": "string"}
+    return schema if parameter.max == 1 else {"type": "array", "items": schema}
+
+
 def _merged(table: Mapping[str, Sequence[str]], interactions: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name for code in interactions for name in table.get(code, ())))
 
@@ -245,16 +302,26 @@ def _responses(interactions: Sequence[str]) -> Json:
     return {**found, "default": _OUTCOME}
 
 
-def _body(method: str, interactions: Sequence[str], *, is_operation: bool) -> Json:
-    if "patch" in interactions:
-        content: Json = {name: {"schema": {}} for name in PATCH_FORMATS}
-    elif "search-type" in interactions or "search-system" in interactions:
-        content = {_FORM: {"schema": {"type": "object", "additionalProperties": {"type": "string"}}}}
-    else:
-        content = {name: {"schema": _RESOURCE} for name in FORMATS}
+def _body(method: str, interactions: Sequence[str], operation: tuple[str, str] | None) -> Json:
     if method not in {"post", "put", "patch"}:
         return {}
-    return {"requestBody": {"required": not is_operation, "content": content}}
+    content = _content(interactions) if operation is None else _operation_content(*operation)
+    # An operation may have its parameters in its address, or none.
+    return {"requestBody": {"required": operation is None, "content": content}}
+
+
+def _content(interactions: Sequence[str]) -> Json:
+    if "patch" in interactions:
+        return {name: {"schema": {}} for name in PATCH_FORMATS}
+    if "search-type" in interactions or "search-system" in interactions:
+        return {_FORM: {"schema": {"type": "object", "additionalProperties": {"type": "string"}}}}
+    return {name: {"schema": _RESOURCE} for name in FORMATS}
+
+
+def _operation_content(name: str, level: str) -> Json:
+    if any(one.reads for one in OFFERED if one.name == name and level in one.levels):
+        return _GRAPHQL
+    return {name: {"schema": _PARAMETERS} for name in FORMATS}
 
 
 def _page(spec: dict[str, Any]) -> str:

@@ -43,6 +43,26 @@ def test_each_description_says_what_it_takes_and_what_it_gives(document):
         assert ("requestBody" in operation) == (method in {"post", "put", "patch"})
 
 
+def test_an_operation_is_described_with_its_parameters(document):
+    path = "/fhir/{type}/{id}/$everything"
+    taken = {one["name"]: one for one in document["paths"][path]["get"]["parameters"] if one["in"] == "query"}
+    assert {"start", "end", "_since", "_type", "_count", "_format", "_pretty"} == set(taken)
+    assert taken["_type"]["schema"] == {"type": "array", "items": {"type": "string"}}
+    assert taken["_count"]["schema"] == {"type": "integer", "minimum": 1}
+
+    body = document["paths"][path]["post"]["requestBody"]
+    sent = body["content"]["application/fhir+json"]["schema"]
+    assert sent["properties"]["resourceType"] == {"type": "string", "enum": ["Parameters"]}
+    assert not body["required"]
+
+
+def test_graphql_is_described_as_it_is_sent(document):
+    body = document["paths"]["/fhir/$graphql"]["post"]["requestBody"]
+    assert set(body["content"]) == {"application/json", "application/graphql"}
+    [query] = [one for one in document["paths"]["/fhir/$graphql"]["get"]["parameters"] if one["name"] == "query"]
+    assert query["required"]
+
+
 def test_operation_ids_are_unique(document):
     ids = [document["paths"][path][method]["operationId"] for method, path in described(document)]
     assert len(ids) == len(set(ids))
