@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from fhirserver.interactions.context import ALL, Context, query_pairs
 from fhirserver.interactions.entries import Target
-from fhirserver.interactions.search_compartment import check_compartment, compartment_query, search_compartment
+from fhirserver.interactions.search_compartment import admit_compartment, compartment_query, search_compartment
 from fhirserver.interactions.search_system import search_system, types_asked
 from fhirserver.interactions.search_type import Searchset, search_type, type_query
-from fhirserver.search.compartment import EVERY_TYPE
 from fhirserver.search.query import Handling
 
 
@@ -28,10 +27,7 @@ def check_search(context: Context, target: Target, handling: Handling) -> None:
     """Raise where the search cannot be understood or the token does not cover it, without asking anything."""
     pairs = query_pairs(target.query)
     if target.member:
-        check_compartment(target.type, target.member)
-        context.access.admit("read", target.type)
-        if target.member != EVERY_TYPE:
-            context.access.admit("search", target.member)
+        admit_compartment(context, target.type, target.member)
         compartment_query(context, target.type, target.id or "", target.member, pairs, handling)
     elif target.type:
         context.access.admit("search", target.type)

@@ -29,15 +29,20 @@ def search_compartment(
     Raises NotSupported for a type that has no compartment or no place in it, NotFound or Gone for a resource that the
     caller cannot read; else as `search_type`.
     """
-    check_compartment(code, type_)
-    context.access.admit("read", code)
-    if type_ != EVERY_TYPE:
-        context.access.admit("search", type_)
+    admit_compartment(context, code, type_)
     path = f"{code}/{id_}/{type_}"
     after = continued(context, path, pairs)
     query = compartment_query(context, code, id_, type_, pairs if after is None else after.pairs, handling, after=after)
     about = context.store.read(code, id_, with_body=False)
     return page(context, path, query, after, about=about)
+
+
+def admit_compartment(context: Context, code: str, type_: str) -> None:
+    """Raise NotSupported as `check_compartment` does, and Forbidden where the token does not cover the search."""
+    check_compartment(code, type_)
+    context.access.admit("read", code)
+    if type_ != EVERY_TYPE:
+        context.access.admit("search", type_)
 
 
 def check_compartment(code: str, type_: str) -> None:

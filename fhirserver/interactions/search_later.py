@@ -1,4 +1,4 @@
-"""Search a type in the background (`Prefer: respond-async`): begin, ask how it stands, fetch, cancel.
+"""Search in the background (`Prefer: respond-async`) a type, a compartment or the system: begin, ask, fetch, cancel.
 
 The search itself is done for the caller who began it, and only the names of what it found are kept; the audit tells of
 it before it begins, and again of what is fetched. Whoever fetches it
@@ -26,11 +26,14 @@ import structlog
 
 from fhirserver.errors import FhirError, NotFound, Unavailable
 from fhirserver.interactions.context import PAGE, Context, Pairs
+from fhirserver.interactions.search_compartment import admit_compartment, compartment_query
+from fhirserver.interactions.search_system import system_query
 from fhirserver.interactions.search_type import Searchset, note_disclosure
-from fhirserver.search.query import Handling
+from fhirserver.search.query import Handling, Query
 from fhirserver.store.documents import DatabaseError
 from fhirserver.store.jobs import Found, Job, Jobs
 from fhirserver.store.resource_store import Page
+from fhirserver.store.rows import Row
 
 MOST_UNFINISHED = 10
 """Searches that one caller may have under way; a further one is answered at once."""
@@ -58,27 +61,27 @@ class Background:
         self._lock = threading.Lock()
 
     def begin(
-        self, context: Context, other: Context, type_: str, pairs: Pairs, *, handling: Handling = "strict"
+        self, context: Context, other: Context, path: str, pairs: Pairs, *, handling: Handling = "strict"
     ) -> Job | None:
-        """Begin a search, or None where it is to be answered at once.
+        """Begin a search at a path (a type, `Patient/1/Observation`, nothing), or None where it is answered at once.
 
         `other` is a context of the same caller, for the work that goes on when this request is answered.
-        Raises what a search raises for what was asked: Forbidden, BadRequest.
+        Raises what a search raises for what was asked: Forbidden, BadRequest; of a compartment NotFound and Gone.
         """
-        context.access.admit("search", type_)
         if any(name in {PAGE, "_contained"} for name, _ in pairs):
             return None
-        query = context.query(type_, pairs, handling)
-        if query.count == 0 or query.summary == "count" or query.total not in {None, "none"} or type_ == "Binary":
+        query = _asked(context, path, pairs, handling)
+        if query.count == 0 or query.summary == "count" or query.total not in {None, "none"} or path == "Binary":
             return None
+        about = _about(context, path)
         caller = context.caller(_SUBJECT)
         if self._jobs.unfinished(caller) >= MOST_UNFINISHED:
             return None
-        note_disclosure(context, type_, query, _NOTHING_YET)
+        note_disclosure(context, path, query, _NOTHING_YET, about=about)
         context.settle_now()
         now = _now()
         lifetime = timedelta(seconds=context.config.page_lifetime)
-        job = Job(secrets.token_urlsafe(24), type_, tuple(pairs), handling, "running", now, now + lifetime, now)
+        job = Job(secrets.token_urlsafe(24), path, tuple(pairs), handling, "running", now, now + lifetime, now)
         self._jobs.add(job, caller)
         self._do(other, job)
         return job
@@ -156,25 +159,47 @@ class Background:
                 _log.error("search-later", error=type(error).__name__)
 
 
+def _asked(context: Context, path: str, pairs: Pairs, handling: Handling) -> Query:
+    """What a search at a path asks. Raises Forbidden where the token does not cover it, and what a search raises."""
+    match path.split("/"):
+        case [code, id_, member]:
+            admit_compartment(context, code, member)
+            return compartment_query(context, code, id_, member, pairs, handling)
+        case [type_] if type_:
+            context.access.admit("search", type_)
+            return context.query(type_, pairs, handling)
+        case _:
+            return system_query(context, pairs, handling)
+
+
+def _about(context: Context, path: str) -> Row | None:
+    """The resource whose compartment is searched. Raises NotFound or Gone where the caller cannot read it."""
+    match path.split("/"):
+        case [code, id_, _]:
+            return context.store.read(code, id_, with_body=False)
+        case _:
+            return None
+
+
 def _search(context: Context, job: Job) -> Found:
     """What the search finds now; nothing is disclosed, and that it was asked is in the audit already."""
-    query = context.query(job.type, job.pairs, cast("Handling", job.handling))
+    query = _asked(context, job.path, job.pairs, cast("Handling", job.handling))
     page = context.store.search(replace(query, includes=()))
     following = None
     if page.next is not None:
         following = context.seal(
-            job.type, query.self_pairs, count=query.count, after=page.next.after, snapshot=page.next.snapshot
+            job.path, query.self_pairs, count=query.count, after=page.next.after, snapshot=page.next.snapshot
         )
     return Found([row.reference for row in page.rows], following, following is None)
 
 
 def _fetched(context: Context, job: Job, found: Found) -> Searchset:
-    context.access.admit("search", job.type)
-    query = context.query(job.type, job.pairs, cast("Handling", job.handling))
+    query = _asked(context, job.path, job.pairs, cast("Handling", job.handling))
+    about = _about(context, job.path)
     page = context.store.search_again(query, found.rows)
-    note_disclosure(context, job.type, query, page)
+    note_disclosure(context, job.path, query, page, about=about)
     total = len(page.rows) if found.is_whole else None
-    return Searchset(job.type, query, page.rows, page.included, total, found.next, is_stopped=page.is_stopped)
+    return Searchset(job.path, query, page.rows, page.included, total, found.next, is_stopped=page.is_stopped)
 
 
 def _error_of(told: tuple[int, str, str]) -> FhirError:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from fhirserver.errors import BadRequest, NotSupported
 from fhirserver.interactions.context import ALL, Context, Pairs
 from fhirserver.interactions.search_type import Searchset, continued, page
+from fhirserver.search.cursor import Cursor
 from fhirserver.search.query import APART, Handling, Query
 
 TYPE = "_type"
@@ -25,9 +26,13 @@ def search_system(context: Context, pairs: Pairs, *, handling: Handling = "stric
     Raises Forbidden where the token does not cover a type that is named, or none at all; else as `search_type`.
     """
     after = continued(context, "", pairs)
-    asked = pairs if after is None else after.pairs
-    types, rest = types_asked(context, asked, ALL)
-    return page(context, "", naming_types(context.query_of(types, rest, handling, after=after), asked), after)
+    return page(context, "", system_query(context, pairs if after is None else after.pairs, handling, after), after)
+
+
+def system_query(context: Context, pairs: Pairs, handling: Handling, after: Cursor | None = None) -> Query:
+    """What a search of several types asks; raises as `search_system` does."""
+    types, rest = types_asked(context, pairs, ALL)
+    return naming_types(context.query_of(types, rest, handling, after=after), pairs)
 
 
 def naming_types(query: Query, asked: Pairs) -> Query:

@@ -249,26 +249,26 @@ class Routes:
     def search_system(self) -> Response:
         """Search several resource types together (search-system)."""
         context = self._service.context(self._authenticate())
-        return self._searchset(Exchange.of(request, self._base), context, partial(search_system, context))
+        exchange = Exchange.of(request, self._base)
+        return self._later(exchange, context, "") or self._searchset(exchange, context, partial(search_system, context))
 
     def search_system_by_post(self) -> Response:
         """Search several resource types together by a form (search-system)."""
         check_form_content(request.content_type)
         context = self._service.context(self._authenticate())
         exchange = self._with_form(Exchange.of(request, self._base))
-        return self._searchset(exchange, context, partial(search_system, context))
+        return self._later(exchange, context, "") or self._searchset(exchange, context, partial(search_system, context))
 
     def search_compartment(self, type: str, id: str, target: str) -> Response:
         """Search what belongs to one resource, of a type or of all (search-type)."""
         exchange, context = self._begin_compartment(type, id, target)
-        return self._searchset(exchange, context, partial(search_compartment, context, type, id, target))
+        return self._compartment(exchange, context, type, id, target)
 
     def search_compartment_by_post(self, type: str, id: str, target: str) -> Response:
         """Search what belongs to one resource by a form (search-type)."""
         check_form_content(request.content_type)
         exchange, context = self._begin_compartment(type, id, target)
-        search = partial(search_compartment, context, type, id, target)
-        return self._searchset(self._with_form(exchange), context, search)
+        return self._compartment(self._with_form(exchange), context, type, id, target)
 
     def bundle(self) -> Response:
         """Do several interactions at once (batch, transaction)."""
@@ -351,13 +351,13 @@ class Routes:
         """A context of the same caller, for work that goes on when the request is answered."""
         return self._service.context(replace(context.access, decisions=[]))
 
-    def _later(self, exchange: Exchange, context: Context, type: str) -> Response | None:
-        """The answer to a search that goes on in the background; None where it is to be answered at once."""
+    def _later(self, exchange: Exchange, context: Context, path: str) -> Response | None:
+        """The answer to a search at a path that goes on in the background; None where it is to be answered at once."""
         if not exchange.preferences.is_async:
             return None
         handling = exchange.preferences.handling
         other = self._beside(context)
-        job = context.settle(partial(self._background.begin, context, other, type, exchange.pairs, handling=handling))
+        job = context.settle(partial(self._background.begin, context, other, path, exchange.pairs, handling=handling))
         return None if job is None else exchange.accepted(f"{self._base}/_async-status/{job.id}", job.began)
 
     def _begin_compartment(self, type: str, id: str, target: str) -> tuple[Exchange, Context]:
@@ -365,6 +365,10 @@ class Routes:
         if target not in SUPPORTED and target != EVERY_TYPE:
             raise refusal_of(request.method, f"{type}/{id}/{target}")
         return exchange, context
+
+    def _compartment(self, exchange: Exchange, context: Context, type: str, id: str, target: str) -> Response:
+        later = self._later(exchange, context, f"{type}/{id}/{target}")
+        return later or self._searchset(exchange, context, partial(search_compartment, context, type, id, target))
 
     def _searchset(self, exchange: Exchange, context: Context, search: Callable[..., Searchset]) -> Response:
         work = partial(search, exchange.pairs, handling=exchange.preferences.handling)

@@ -29,10 +29,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One search; `error` is status, code and text where it failed, `found` what it found where it is done."""
+    """One search, at a `path` below the FHIR base.
+
+    `error` is status, code and text where it failed, `found` what it found where it is done.
+    """
 
     id: str
-    type: str
+    path: str
     pairs: tuple[tuple[str, str], ...]
     handling: str
     state: State
@@ -56,7 +59,7 @@ class Jobs:
             {
                 "_id": job.id,
                 "caller": caller,
-                "type": job.type,
+                "path": job.path,
                 "pairs": [list(pair) for pair in job.pairs],
                 "handling": job.handling,
                 "state": job.state,
@@ -110,7 +113,7 @@ def _job_of(document: Document) -> Job:
     error = document.get("error")
     return Job(
         document["_id"],
-        document["type"],
+        document["path"],
         tuple((name, value) for name, value in document["pairs"]),
         document["handling"],
         document["state"],

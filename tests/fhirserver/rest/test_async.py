@@ -79,6 +79,109 @@ def test_a_search_in_the_background_finds_what_it_finds_at_once(doctor, declared
     assert later["link"][0] == at_once["link"][0]
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "?_type=Observation,Patient&_sort=_lastUpdated&_id={ids}",
+        "{patient}/Observation?_sort=_lastUpdated&_include=Observation:subject",
+        "{patient}/*?_type=Observation,Patient&_sort=_lastUpdated",
+    ],
+)
+def test_a_search_of_the_system_or_a_compartment_finds_later_what_it_finds_at_once(
+    doctor, declared, observations, asked
+):
+    path = asked.format(ids=",".join([*observations, declared.partition("/")[2]]), patient=declared)
+    at_once = doctor.get(path).json
+    later = found(fetch(doctor, begin(doctor, path)))
+    assert len(ids(later)) >= 3
+    assert later["entry"] == at_once["entry"]
+    assert later["total"] == at_once["total"]
+    assert later["link"] == at_once["link"]
+
+
+@pytest.mark.parametrize("asked", ["?_type=Observation&_id={ids}", "{patient}/Observation?_id={ids}"])
+def test_the_next_page_of_such_a_search_is_behind_its_link(doctor, declared, observations, asked):
+    path = asked.format(ids=",".join(observations), patient=declared) + "&_count=2&_sort=_lastUpdated"
+    first = found(fetch(doctor, begin(doctor, path)))
+    following = next(link["url"] for link in first["link"] if link["relation"] == "next").removeprefix(BASE)
+    assert ids(first) + ids(doctor.get(following).json) == observations
+
+
+def test_a_compartment_is_searched_later_by_a_form_too(doctor, declared, observations):
+    form = {"Content_Type": "application/x-www-form-urlencoded", **ASYNC}
+    for address, sent in (
+        (f"{declared}/Observation/_search", b"_sort=_lastUpdated"),
+        ("_search", b"_type=Observation"),
+    ):
+        response = doctor.request("POST", address, sent, **form)
+        assert response.status_code == 202
+        assert set(observations) <= set(
+            ids(found(fetch(doctor, response.headers["Content-Location"].removeprefix(BASE))))
+        )
+
+
+def test_whose_compartment_may_not_be_read_is_as_one_that_is_absent(stranger, declared):
+    refused, absent = (stranger.get(f"{one}/Observation", **ASYNC) for one in (declared, "Patient/never-was"))
+    assert refused.status_code == absent.status_code == 404
+    assert refused.text.replace(declared, "") == absent.text.replace("Patient/never-was", "")
+
+
+def test_a_compartment_is_decided_anew_when_it_is_fetched(his, doctor, patient):
+    team = his.make(
+        {
+            "resourceType": "CareTeam",
+            "status": "active",
+            "subject": {"reference": patient},
+            "participant": [{"member": {"reference": "Practitioner/d"}, "period": {"start": "2020-01-01"}}],
+        }
+    )
+    made = his.make(observation(patient))["id"]
+    compartment = begin(doctor, f"{patient}/Observation")
+    system = begin(doctor, f"?_type=Observation&_id={made}")
+    assert ids(found(fetch(doctor, compartment))) == ids(found(fetch(doctor, system))) == [made]
+    assert his.put(f"CareTeam/{team['id']}", {**team, "status": "inactive"}).status_code == 200
+    assert fetch(doctor, compartment).status_code == 404
+    empty = found(fetch(doctor, system))
+    assert (empty.get("entry", []), empty["total"]) == ([], 0)
+
+
+def test_whose_compartment_is_searched_is_told_before_and_when_it_is_fetched(doctor, declared, observations, audit_of):
+    fetch(doctor, begin(doctor, f"{declared}/Observation?code:text=nothing-of-this"))
+    told = [
+        event
+        for event in audit_of()
+        if any(one.get("what", {}).get("reference") == declared for one in event["entity"])
+    ]
+    assert len(told) == 2
+    assert all(event["subtype"][0]["code"] == "search-type" for event in told)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("?_type=Nosuch", 400),
+        ("?_type=AuditEvent", 400),
+        ("Practitioner/d/Nosuch", 404),
+        ("Location/x/Patient", 400),
+        ("?colour=blue", 400),
+    ],
+)
+def test_what_is_wrong_with_a_search_of_several_types_is_said_at_once(doctor, path, status):
+    assert doctor.get(path, **ASYNC).status_code == status
+
+
+def test_what_the_token_does_not_cover_is_not_begun(caller, declared):
+    narrow = caller("Practitioner/d", organization="Organization/e1", scope="user/Observation.rs")
+    assert narrow.get(f"{declared}/Observation", **ASYNC).status_code == 403
+    assert narrow.get("?_type=Patient", **ASYNC).status_code == 403
+
+
+def test_a_history_is_answered_at_once(doctor, declared):
+    for path in (f"{declared}/_history", "Patient/_history", "_history?_count=1"):
+        response = doctor.get(path, **ASYNC)
+        assert (response.status_code, "Preference-Applied" in response.headers) == (200, False)
+
+
 def test_it_may_be_asked_for_by_a_form_and_fetched_in_xml_more_than_once(doctor, declared, observations):
     form = f"subject={declared}".encode()
     response = doctor.request(
