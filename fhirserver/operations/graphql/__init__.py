@@ -45,13 +45,14 @@ def _read(content_type: str, body: bytes) -> Pairs:
         if name != MEDIA_TYPE:
             raise UnsupportedMediaType(f"GraphQL is sent as application/json or application/graphql, not as {name}.")
         sent = msgspec.json.decode(body, type=_Body)
+        variables = None if sent.variables is None else msgspec.json.encode(sent.variables).decode()
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"The body holds no GraphQL request: {error}") from error
     pairs = [("query", sent.query)]
     if sent.operation_name is not None:
         pairs.append(("operationName", sent.operation_name))
-    if sent.variables is not None:
-        pairs.append(("variables", msgspec.json.encode(sent.variables).decode()))
+    if variables is not None:
+        pairs.append(("variables", variables))
     return tuple(pairs)
 
 

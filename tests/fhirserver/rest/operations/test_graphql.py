@@ -273,6 +273,7 @@ def test_it_is_called_by_get_and_in_both_kinds_of_body(his, example):
         (b"\xff", "application/graphql", 400),
         (b"{ id }", "text/plain", 415),
         (b'{"query":"{id}","variables":[]}', "application/json", 400),
+        (b'{"query":"{id}","variables":{"a":"\xff"}}', "application/json", 400),
     ],
 )
 def test_a_body_that_is_no_request_is_an_error(his, example, body, content_type, status):
