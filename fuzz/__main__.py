@@ -53,8 +53,8 @@ def _arguments() -> argparse.Namespace:
 def _names() -> tuple[str, ...]:
     """The targets, without importing what atheris has yet to instrument."""
     return (
-        "search", "filter", "page-link", "entry", "search-parameter", "json", "resource", "xml", "path", "patch",
-        "header", "token", "graphql", "multipart", "part10", "qido",
+        "search", "filter", "page-link", "entry", "bundle", "search-parameter", "json", "resource", "xml", "path",
+        "patch", "header", "token", "graphql", "multipart", "part10", "qido",
     )  # fmt: skip
 
 

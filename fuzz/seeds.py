@@ -82,6 +82,19 @@ SEEDS: Final[Mapping[str, list[bytes]]] = {
         b"Patient/1/*",
         b"_history?_since=2020",
     ],
+    "bundle": [
+        (
+            b'{"resourceType":"Bundle","type":"transaction","entry":[{"fullUrl":"urn:uuid:1","resource":{"resourceType":'
+            b'"Patient"},"request":{"method":"POST","url":"Patient","ifNoneExist":"identifier=1"}},{"request":{"method":'
+            b'"PUT","url":"Patient?identifier=1","ifMatch":"W/\\"1\\""}}]}'
+        ),
+        b'{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Patient/1"}},{}]}',
+        b'{"resourceType":"Bundle","type":"batch","entry":[{"resource":'
+        + b'{"contained":[' * 450
+        + b"]}" * 450
+        + b"}]}",
+        b'{"resourceType":"Bundle","type":"batch","entry":[{"resource":' + b"[" * 900 + b"]" * 900 + b"}]}",
+    ],
     "search-parameter": [
         b"string Patient.name.family | Patient.name.given",
         b"reference Patient.link.other.where(resolve() is Patient)",
@@ -168,6 +181,7 @@ SEEDS: Final[Mapping[str, list[bytes]]] = {
         ),
         b'{ PatientList(name: "x", _count: 5) { id name @flatten { family @slice(path: "family") } } }',
         b'{"query":"{a}","variables":{"a":[1.50,{"b":null}]},"operationName":null}',
+        b'{"query":"{a}","variables":{"a":"\xff"}}',
     ],
     "multipart": [
         b'--b\r\nContent-Type: application/dicom\r\n\r\nabc\r\n--b\r\nContent-Type: "x"\r\nA: b\r\n\r\n\r\n--b--\r\n',

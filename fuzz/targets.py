@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace as with_settings
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
 import bson
 from authlib.oauth2.rfc6749 import InvalidClientError
 from joserfc.jwk import ECKey, KeySet
 
+from fhirserver.config import Config
 from fhirserver.dicomweb import frames, matching, media_types
 from fhirserver.dicomweb.attributes import Level
 from fhirserver.dicomweb.dicom_json import Converter
@@ -25,8 +28,8 @@ from fhirserver.dicomweb.multipart import boundary_of, parts
 from fhirserver.dicomweb.part10 import NotDicom, read_header
 from fhirserver.errors import BadRequest, FhirError
 from fhirserver.forwarded import address_of, parse_forwarded
-from fhirserver.interactions.context import query_pairs
-from fhirserver.interactions.entries import parse_target
+from fhirserver.interactions.context import Context, query_pairs
+from fhirserver.interactions.entries import parse_target, read_bundle
 from fhirserver.interactions.patch import Form, read_patch, sent_patch
 from fhirserver.interactions.preconditions import is_not_modified, parse_http_date, parse_versions
 from fhirserver.oauth.client_assertion import ClientAssertion
@@ -118,6 +121,13 @@ def entry(data: bytes) -> None:
     with suppress(FhirError):
         target = parse_target(data.decode("utf-8", "replace"), BASE)
         query_pairs(target.query)
+
+
+def bundle(data: bytes) -> None:
+    """A Bundle of the base, as far as it is read before anything is done."""
+    config = with_settings(Config(), public_base=BASE.removesuffix("/fhir"))
+    with suppress(FhirError):
+        read_bundle(cast("Context", SimpleNamespace(config=config)), data)
 
 
 def search_parameter(data: bytes) -> None:
@@ -337,6 +347,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "filter": filter_,
     "page-link": page_link,
     "entry": entry,
+    "bundle": bundle,
     "search-parameter": search_parameter,
     "json": json_,
     "resource": resource,

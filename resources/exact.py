@@ -53,6 +53,7 @@ _members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _verbatim_decoder = msgspec.json.Decoder(float_hook=lambda literal: msgspec.Raw(literal.encode()))
 _literal_decoder = msgspec.json.Decoder(float_hook=Literal)
 _encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_written)
+_TOO_DEEP = "The JSON is nested too deeply"
 _NEGATIVE_ZERO = re.compile(rb"-0(?![0-9.eE])")
 
 
@@ -144,7 +145,7 @@ def _guarded(decode: Callable[[bytes], Any], body: bytes) -> Any:
     try:
         return decode(body)
     except RecursionError as error:
-        raise MalformedError("The JSON is nested too deeply") from error
+        raise MalformedError(_TOO_DEEP) from error
     except InvalidOperation as error:
         raise MalformedError("A number of the JSON has an exponent that no decimal can hold") from error
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
@@ -169,7 +170,10 @@ def rewrite_references(body: bytes, mapping: Mapping[str, str]) -> bytes:
     if not any(key.encode() in body for key in mapping):
         return body
     resource = verbatim(body)
-    _rewrite_resource(resource, mapping)
+    try:
+        _rewrite_resource(resource, mapping)
+    except RecursionError as error:  # the body is yet to pass the gate, which has a limit
+        raise MalformedError(_TOO_DEEP) from error
     return encode(resource)
 
 

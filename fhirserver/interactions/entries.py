@@ -129,21 +129,17 @@ def _check(body: bytes) -> None:
     """
     try:
         bundle = validation.parse(body)
+        is_ambiguous = has_duplicate_names(body, bundle)
     except validation.MalformedError as error:
         raise BadRequest(str(error), code="structure", expression="Bundle") from error
+    except RecursionError as error:
+        raise BadRequest(validation.TOO_DEEP, code="structure", expression="Bundle") from error
     if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
         raise BadRequest("The base takes a Bundle of type batch or transaction.", expression="Bundle")
-    if has_duplicate_names(body, _count_members(bundle)):
+    if is_ambiguous:
         raise BadRequest("An object of the body names the same member twice.", code="structure", expression="Bundle")
     if issues := validation.validate(_without_resources(bundle)):
         raise refusal(issues)
-
-
-def _count_members(node: Any) -> int:
-    """The members of all objects within."""
-    if isinstance(node, dict):
-        return len(node) + sum(_count_members(value) for value in node.values() if isinstance(value, dict | list))
-    return sum(_count_members(value) for value in node if isinstance(value, dict | list))
 
 
 def _without_resources(bundle: dict[str, Any]) -> dict[str, Any]:
