@@ -738,6 +738,14 @@ def _by_criteria_and_patches() -> Iterator[Edge]:
         lambda record: Asked(f"/fhir/{record.reference('Patient')}", {}, test, "application/json-patch+json"),
         ("Patient",),
     )
+    told = b'<diff xmlns:f="http://hl7.org/fhir"><remove sel="f:Patient/f:nosuch"/></diff>'
+    yield Edge(
+        "patch in XML that does not fit",
+        "PATCH",
+        INSTANCE,
+        lambda record: Asked(f"/fhir/{record.reference('Patient')}", {}, told, "application/xml-patch+xml"),
+        ("Patient",),
+    )
     number: Callable[[Record], str] = lambda one: f"/fhir/Patient?identifier=urn:oid:{HOME.oid}|{one.key}"  # noqa: E731
     by_id: Callable[[Record], str] = lambda one: f"/fhir/Patient?_id={one.id('Patient')}"  # noqa: E731
     for name, address in (("number", number), ("_id", by_id)):
