@@ -16,7 +16,7 @@ import msgspec
 from fhirserver.errors import BadRequest, FhirError, Issue, UnsupportedMediaType
 from fhirserver.interactions.context import Context, Pairs
 from fhirserver.operations.graphql.document import read_query
-from fhirserver.operations.graphql.execute import execute
+from fhirserver.operations.graphql.execute import answer
 from fhirserver.operations.operation import Given, Made, Operation, Parameter, Target
 from resources.exact import encode
 
@@ -33,7 +33,7 @@ class _Body(msgspec.Struct, rename="camel"):
 
 def _perform(context: Context, target: Target, given: Given) -> Made:
     fields = read_query(given.one("query"), given.one("variables"), given.one("operationName"))
-    return Made(encode({"data": execute(context, target, fields)}), media_type=MEDIA_TYPE)
+    return Made(answer(context, target, fields), media_type=MEDIA_TYPE)
 
 
 def _read(content_type: str, body: bytes) -> Pairs:

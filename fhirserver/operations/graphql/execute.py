@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from msgspec import Raw
+
 from fhirserver import audit
 from fhirserver.access import visibility
 from fhirserver.errors import BadRequest, NotFound, TooCostly
@@ -28,6 +30,7 @@ from fhirserver.store.resource_store import Position
 from fhirserver.store.rows import Row
 from resources import SUPPORTED
 from resources.declaration import SearchParameter, local_address
+from resources.exact import encode
 from resources.validation import parse
 
 MOST_QUERIES = 50
@@ -37,6 +40,13 @@ LONGEST_LIST = 1_000
 
 _REFUSED = frozenset({"_include", "_revinclude", "_contained", "_containedType", "_summary", "_elements", "_format"})
 _CURSORS = ("_cursor", "cursor")
+
+
+def answer(context: Context, target: Target, fields: tuple[Field, ...]) -> bytes:
+    """The answer to a query, as JSON. Raises what `execute` raises."""
+    if len(fields) == 1 and fields[0].name in FIELDS:  # it may be long, and is not copied
+        return introspect(context, target, fields[0], b'{"data":{' + encode(fields[0].alias) + b":", b"}}")
+    return encode({"data": execute(context, target, fields)})
 
 
 def execute(context: Context, target: Target, fields: tuple[Field, ...]) -> dict[str, Any]:
@@ -49,7 +59,7 @@ def execute(context: Context, target: Target, fields: tuple[Field, ...]) -> dict
     if len(told) + len(asked) < len(fields) or any(one.alias in told for one in asked):
         raise fields[0].error("A name is asked for in two ways.")
     found = _asked(execution, target, asked) if asked else {}
-    return {**found, **{name: introspect(context, target, one) for name, one in told.items()}}
+    return {**found, **{name: Raw(introspect(context, target, one)) for name, one in told.items()}}
 
 
 def _asked(execution: _Execution, target: Target, fields: tuple[Field, ...]) -> dict[str, Any]:

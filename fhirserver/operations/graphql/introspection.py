@@ -1,8 +1,8 @@
 """`__schema` and `__type`: what may be asked, as any client of GraphQL asks for it.
 
-The answer is written type by type and only its bytes are kept, so that the schema is never in memory as a whole. It
-tells of no record: it is the same for everybody, as the CapabilityStatement is, and whether a resource exists plays no
-part in it.
+The answer is written type by type, and compressed as it is written, so that neither the schema nor what is written of
+it is in memory as a whole before it is sent. It tells of no record: it is the same for everybody, as the
+CapabilityStatement is, and whether a resource exists plays no part in it.
 
 https://spec.graphql.org/October2021/#sec-Introspection
 """
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -26,10 +27,10 @@ from fhirserver.operations.operation import Target
 
 FIELDS = frozenset({"__schema", "__type"})
 
-MOST_BYTES = 100_000_000
-"""What is written for one answer, the parts within parts counted again; the usual query takes sixty millions."""
+MOST_BYTES = 80_000_000
+"""What is written for one answer, the parts within parts counted again; the usual query takes thirty-five millions."""
 
-_MOST_KEPT = 4
+_MOST_KEPT, _LEVEL = 4, 3
 _encode = msgspec.json.encode
 
 _kept: dict[tuple[Any, ...], bytes] = {}
@@ -37,19 +38,27 @@ _writing = threading.Lock()
 """One answer is written at a time: it is work of the processor alone, and the largest are some megabytes."""
 
 
-def introspect(context: Context, target: Target, asked: Field) -> msgspec.Raw:
-    """The value of `__schema` or `__type`. Raises BadRequest for what these have not, TooCostly for too much of it."""
+def introspect(context: Context, target: Target, asked: Field, before: bytes = b"", after: bytes = b"") -> bytes:
+    """The value of `__schema` or `__type` as JSON, with what stands before and after it in the answer.
+
+    Raises BadRequest for what these have not, TooCostly for too much of it.
+    """
     catalogue = context.store.parameters()
-    level = (target.level, target.type)
-    key = (level, catalogue.identity, _said(asked))
+    key = (target.level, target.type, catalogue.identity, _said(asked), before, after)
     with _writing:
-        if key in _kept:
-            return msgspec.Raw(zlib.decompress(_kept[key]))
-        written = _Writer(Schema(target, catalogue.readable)).root(asked)
-        if len(_kept) >= _MOST_KEPT:
-            _kept.pop(next(iter(_kept)))
-        _kept[key] = zlib.compress(written, 1)
-        return msgspec.Raw(written)
+        found = _kept.get(key)
+        if found is None:
+            found = _packed(chain((before,), _Writer(Schema(target, catalogue.readable)).root(asked), (after,)))
+            if len(_kept) >= _MOST_KEPT:
+                _kept.pop(next(iter(_kept)))
+            _kept[key] = found
+        return zlib.decompress(found)
+
+
+def _packed(pieces: Iterable[bytes]) -> bytes:
+    """The pieces as one, compressed while they come."""
+    compressor = zlib.compressobj(_LEVEL)
+    return b"".join([*map(compressor.compress, pieces), compressor.flush()])
 
 
 def _said(field: Field) -> str:
@@ -68,18 +77,35 @@ class _Writer:
         self._checked: set[tuple[str, tuple[Field, ...]]] = set()
         self._left = MOST_BYTES
 
-    def root(self, asked: Field) -> bytes:
-        """The value of `__schema` or `__type`."""
+    def root(self, asked: Field) -> Iterator[bytes]:
+        """The value of `__schema` or `__type`, in pieces."""
         if asked.directives.keys() - {"skip", "include"}:
             raise asked.error("Introspection is not flattened.")
         if asked.name == "__schema":
             if asked.arguments:
                 raise asked.error("__schema has no arguments.")
-            return self.object(asked, "__Schema", self.schema)
+            yield from self._whole(asked)
+            return
         name = asked.arguments.get("name")
         if asked.arguments.keys() != {"name"} or not isinstance(name, str):
             raise asked.error("__type takes a name.")
-        return self.object(asked, "__Type", self.schema.find(name))
+        yield self.object(asked, "__Type", self.schema.find(name))
+
+    def _whole(self, asked: Field) -> Iterator[bytes]:
+        """The value of `__schema`: each type is a piece of its own, which is not kept."""
+        between = b"{"
+        for one in self._selected(asked, "__Schema"):
+            yield between + _encode(one.alias) + b":"
+            between = b","
+            if one.name == "types":
+                below = self._selected(one, "__Type")
+                yield b"["
+                for number, type_ in enumerate(self.schema.types()):
+                    yield (b"," if number else b"") + self._object(below, "__Type", type_, one)
+                yield b"]"
+            else:
+                yield self._field("__Schema", one, self.schema)
+        yield b"}"
 
     def described(self, type_: Type) -> Described:
         """What a type is; of one around another, nothing."""
@@ -106,11 +132,11 @@ class _Writer:
         return self._counted(found, field)
 
     def _object(self, asked: tuple[Field, ...], type_: str, node: Any, within: Field) -> bytes:
-        parts = []
-        for one in asked:
-            shown = _encode(type_) if one.name == "__typename" else _SHOWN[type_][one.name](self, one, node)
-            parts.append(_encode(one.alias) + b":" + shown)
+        parts = [_encode(one.alias) + b":" + self._field(type_, one, node) for one in asked]
         return self._counted(b"{" + b",".join(parts) + b"}", within)
+
+    def _field(self, type_: str, one: Field, node: Any) -> bytes:
+        return _encode(type_) if one.name == "__typename" else _SHOWN[type_][one.name](self, one, node)
 
     def _selected(self, field: Field, type_: str) -> tuple[Field, ...]:
         """The fields that are asked of a type of introspection. Raises BadRequest for one that it has not."""
