@@ -24,10 +24,10 @@ from fhirserver.interactions.lookup import StoredDefinitions
 from fhirserver.interactions.preconditions import ANY_VERSION, Versions
 from fhirserver.search import cursor, values
 from fhirserver.search.cursor import Cursor
-from fhirserver.search.expression import Always, Expression, evaluate
-from fhirserver.search.links import followed, of_contained
-from fhirserver.search.parse import parse, parse_together
-from fhirserver.search.query import APART, Branch, Handling, Pair, Query
+from fhirserver.search.expression import Expression, evaluate
+from fhirserver.search.links import followed
+from fhirserver.search.parse import not_contained, parse, parse_together
+from fhirserver.search.query import APART, Handling, Pair, Query
 from fhirserver.search.result_parameters import RESULT_PARAMETERS
 from fhirserver.store.resource_store import ResourceStore, require_searched
 from fhirserver.store.rows import Row
@@ -141,22 +141,26 @@ class Context:
         handling: Handling = "strict",
         *,
         after: Cursor | None = None,
-        within: Sequence[str] = (),
+        may_be_contained: bool = False,
     ) -> Query:
         """What a search asks; a later page asks value sets and hierarchies as they were at the first.
 
-        `within` are the types that may contain what is searched, where contained resources may be (`_contained`); they
-        are searched by the parameters of R4 alone.
+        Where it `may_be_contained`, what is contained in resources of all types that the token covers may be searched
+        (`_contained`), by the parameters of R4 alone.
 
         Raises BadRequest, NotFound for a type that is not served, or Forbidden where a reference is followed to a type
         that the token does not cover; of several types, to none that it covers.
         """
         declaration_of(type_)
         catalogue = self.store.parameters()
-        declaration = SUPPORTED[type_] if within else catalogue.readable[type_]
-        query = parse(declaration, pairs, handling=handling, **self._settings(catalogue, after))
-        if query.contained != "false":
-            query = _within(query, within)
+        settings = self._settings(catalogue, after)
+        query = parse(catalogue.readable[type_], pairs, handling=handling, **settings)
+        if query.is_of_contained:
+            if not may_be_contained:
+                raise not_contained()
+            if catalogue.is_named(pairs):
+                query = parse(SUPPORTED[type_], pairs, handling=handling, **settings)
+            query = self._within(query)
         self._admit_followed(query)
         return _dated(query, catalogue, pairs)
 
@@ -167,10 +171,14 @@ class Context:
         catalogue = self.store.parameters()
         declarations = [catalogue.readable[declaration_of(type_).type] for type_ in types]
         query = parse_together(declarations, pairs, handling=handling, **self._settings(catalogue, after))
-        if query.contained != "false":
-            query = _within(query, ())
         self._admit_followed(query)
         return _dated(query, catalogue, pairs)
+
+    def _within(self, query: Query) -> Query:
+        """The query with the types of the containers: all that the token covers."""
+        containers = tuple(one for one in ALL if self.access.admits("search", one))
+        branches = (replace(one, types=containers) if one.contained else one for one in query.branches)
+        return replace(query, branches=tuple(branches))
 
     def _settings(self, catalogue: Catalogue, after: Cursor | None) -> dict[str, Any]:
         return {
@@ -284,15 +292,6 @@ def declaration_of(type_: str) -> Declaration:
     if declaration is None:
         raise NotFound(f"{type_} is not a resource type of this server.", code="not-supported")
     return declaration
-
-
-def _within(query: Query, types: Sequence[str]) -> Query:
-    """The query of what resources of these types contain. Raises NotSupported where none may be searched so."""
-    if not types:
-        raise NotSupported("_contained is offered for searches of one resource type", expression="_contained")
-    contained = Branch(tuple(types), of_contained(query.expression), contained=query.type)
-    own = (Branch((query.type,), query.expression),) if query.contained == "both" else ()
-    return replace(query, type="", expression=Always(), branches=(*own, contained))
 
 
 def query_pairs(query: str) -> tuple[Pair, ...]:

@@ -9,7 +9,7 @@ from fhirserver.interactions.context import ALL, Context, query_pairs
 from fhirserver.interactions.entries import Target
 from fhirserver.interactions.search_compartment import admit_compartment, compartment_query, search_compartment
 from fhirserver.interactions.search_system import search_system, types_asked
-from fhirserver.interactions.search_type import Searchset, search_type, type_query
+from fhirserver.interactions.search_type import Searchset, search_type
 from fhirserver.search.query import Handling
 
 
@@ -31,7 +31,7 @@ def check_search(context: Context, target: Target, handling: Handling) -> None:
         compartment_query(context, target.type, target.id or "", target.member, pairs, handling)
     elif target.type:
         context.access.admit("search", target.type)
-        type_query(context, target.type, pairs, handling)
+        context.query(target.type, pairs, handling, may_be_contained=True)
     else:
         types, rest = types_asked(context, pairs, ALL)
         context.query_of(types, rest, handling)

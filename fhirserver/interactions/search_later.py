@@ -68,10 +68,10 @@ class Background:
         `other` is a context of the same caller, for the work that goes on when this request is answered.
         Raises what a search raises for what was asked: Forbidden, BadRequest; of a compartment NotFound and Gone.
         """
-        if any(name in {PAGE, "_contained"} for name, _ in pairs):
+        if any(name == PAGE for name, _ in pairs):
             return None
         query = _asked(context, path, pairs, handling)
-        if query.count == 0 or query.summary == "count" or query.total not in {None, "none"} or path == "Binary":
+        if query.is_of_contained or _asks_for_total(query) or path == "Binary":
             return None
         about = _about(context, path)
         caller = context.caller(_SUBJECT)
@@ -167,7 +167,7 @@ def _asked(context: Context, path: str, pairs: Pairs, handling: Handling) -> Que
             return compartment_query(context, code, id_, member, pairs, handling)
         case [type_] if type_:
             context.access.admit("search", type_)
-            return context.query(type_, pairs, handling)
+            return context.query(type_, pairs, handling, may_be_contained=True)
         case _:
             return system_query(context, pairs, handling)
 
@@ -179,6 +179,10 @@ def _about(context: Context, path: str) -> Row | None:
             return context.store.read(code, id_, with_body=False)
         case _:
             return None
+
+
+def _asks_for_total(query: Query) -> bool:
+    return query.count == 0 or query.summary == "count" or query.total not in {None, "none"}
 
 
 def _search(context: Context, job: Job) -> Found:

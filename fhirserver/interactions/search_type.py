@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from fhirserver import audit
 from fhirserver.errors import BadRequest
-from fhirserver.interactions.context import ALL, PAGE, Context, Pairs
+from fhirserver.interactions.context import PAGE, Context, Pairs
 from fhirserver.search.cursor import Cursor
 from fhirserver.search.query import Handling, Query
 from fhirserver.store.contained import Inside
@@ -52,16 +52,8 @@ def search_type(context: Context, type_: str, pairs: Pairs, *, handling: Handlin
     """
     context.access.admit("search", type_)
     after = continued(context, type_, pairs)
-    return page(
-        context, type_, type_query(context, type_, pairs if after is None else after.pairs, handling, after), after
-    )
-
-
-def type_query(context: Context, type_: str, pairs: Pairs, handling: Handling, after: Cursor | None = None) -> Query:
-    """What a search of a type asks, perhaps of what is contained in resources of all types that the token covers."""
-    is_contained = ("_contained", "true") in pairs or ("_contained", "both") in pairs
-    within = [one for one in ALL if context.access.admits("search", one)] if is_contained else ()
-    return context.query(type_, pairs, handling, after=after, within=within)
+    asked = pairs if after is None else after.pairs
+    return page(context, type_, context.query(type_, asked, handling, after=after, may_be_contained=True), after)
 
 
 def page(context: Context, path: str, query: Query, after: Cursor | None, *, about: Row | None = None) -> Searchset:
@@ -140,6 +132,6 @@ def _position(after: Cursor | None, query: Query) -> Position | None:
         return None
     if after.snapshot is None:
         raise BadRequest("This page link is not one of a search.")
-    if query.contained_type == "contained":
+    if query.gives_contained:
         return Position(after.snapshot, after.after, given=after.rest)
     return Position(after.snapshot, after.after, after.rest)

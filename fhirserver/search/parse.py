@@ -30,8 +30,8 @@ from fhirserver.search.expression import (
     any_of,
 )
 from fhirserver.search.filter import Reader, Subject
-from fhirserver.search.links import Chain, Has, Last, first_step
-from fhirserver.search.query import Branch, Handling, Include, Pair, Query
+from fhirserver.search.links import Chain, Has, Last, first_step, of_contained
+from fhirserver.search.query import Branch, Contained, Handling, Include, Pair, Query
 from fhirserver.search.result_parameters import REPEATABLE, RESULT_PARAMETERS, UnknownName, Wanted
 from fhirserver.search.stored import SEPARATOR, Context, Lookup
 from resources.declaration import Declaration, SearchParameter
@@ -146,6 +146,8 @@ def parse_together(
             break
         ignored |= unknown
         used = tuple((name, value) for name, value in used if name not in unknown)
+    if any(query.is_of_contained for query in found):
+        raise not_contained()
     alike: dict[Expression, list[str]] = {}
     for query in found:
         alike.setdefault(query.expression, []).append(query.type)
@@ -164,9 +166,11 @@ def _query(reading: _Reading) -> Query:
         raise BadRequest("_summary=text cannot be mixed with _include and _revinclude", expression="_summary")
     if wanted.contained != "false":
         _check_contained(wanted)
+    type_, expression = reading.declaration.type, all_of(reading.criteria) if reading.criteria else Always()
+    branches = _branches(wanted.contained, type_, expression)
     return Query(
-        type=reading.declaration.type,
-        expression=all_of(reading.criteria) if reading.criteria else Always(),
+        type="" if branches else type_,
+        expression=Always() if branches else expression,
         count=0 if wanted.summary == "count" else wanted.count,
         sort=wanted.sort,
         summary=wanted.summary,
@@ -175,9 +179,22 @@ def _query(reading: _Reading) -> Query:
         includes=tuple(dict.fromkeys(wanted.includes)),
         ignored=tuple(reading.ignored),
         self_pairs=tuple(reading.used),
-        contained=wanted.contained,
+        branches=branches,
         contained_type=wanted.contained_type,
     )
+
+
+def _branches(contained: Contained, type_: str, expression: Expression) -> tuple[Branch, ...]:
+    """What is asked of the resources of a type and of what contains some; nothing where it is not asked apart."""
+    if contained == "false":
+        return ()
+    own = (Branch((type_,), expression),) if contained == "both" else ()
+    return (*own, Branch((), of_contained(expression), contained=type_))
+
+
+def not_contained() -> NotSupported:
+    """The refusal of `_contained` where it is not offered."""
+    return NotSupported("_contained is offered for searches of one resource type", expression="_contained")
 
 
 def _check_contained(wanted: Wanted) -> None:

@@ -38,7 +38,8 @@ class Include:
 class Branch:
     """What is asked of some of the types that are searched together.
 
-    Where `contained` names a type, it is asked of the resources of that type that they contain.
+    Where `contained` names a type, it is asked of the resources of that type that they contain; `parse` leaves open
+    which types these containers have.
     """
 
     types: tuple[str, ...]
@@ -54,8 +55,8 @@ class Query:
     `sort` holds pairs of parameter and whether descending; `count` is the size of a page, 0 for the total alone;
     `total` is None when nothing was said; `ignored` holds name and reason of what leniency passed over; `self_pairs`
     are the parameters that were used, for the self link. Where it may use a parameter that was added to those of R4,
-    `generation` is that of the parameters by which it was read. `contained` says whether contained resources are
-    searched, alone or too, and `contained_type` whether their containers are returned or they themselves.
+    `generation` is that of the parameters by which it was read. Where contained resources are searched, a branch says
+    so, and `contained_type` whether their containers are returned or they themselves.
     """
 
     type: str
@@ -70,10 +71,19 @@ class Query:
     self_pairs: tuple[Pair, ...] = ()
     branches: tuple[Branch, ...] = ()
     generation: int | None = None
-    contained: Contained = "false"
     contained_type: ContainedType = "container"
 
     @property
     def asked(self) -> tuple[Branch, ...]:
         """What is asked of which types."""
         return self.branches or (Branch((self.type,), self.expression),)
+
+    @property
+    def is_of_contained(self) -> bool:
+        """Whether contained resources are searched, alone or too."""
+        return any(branch.contained for branch in self.branches)
+
+    @property
+    def gives_contained(self) -> bool:
+        """Whether contained resources themselves are returned."""
+        return self.contained_type == "contained" and self.is_of_contained

@@ -258,7 +258,7 @@ class ResourceStore:
             return Page([], [], self._total(plan, links.snapshot), None, labels)
         order = plan.order
         rows, snapshot, has_more = self._fetch(plan, links.snapshot, position)
-        if query.contained_type == "contained" and query.contained != "false":
+        if query.gives_contained:
             return self._page_of_contained(plan, rows, snapshot, position, labels, has_more=has_more)
         total = None
         if position is None and query.total != "none":  # a later page would count rows that are refused by now
@@ -309,7 +309,7 @@ class ResourceStore:
     def _total(self, plan: _Plan, snapshot: Snapshot | None, most: int | None = None) -> int:
         """How many match: rows, or what is contained in them."""
         query = plan.query
-        if query.contained_type != "contained" or query.contained == "false":
+        if not query.gives_contained:
             return self._count(query.type, plan.wanted, snapshot, most)
         return sum(self._counted(query.type, stages, snapshot, most) for stages in counted(plan.asked, plan.wanted))
 
@@ -371,7 +371,8 @@ class ResourceStore:
         # The indexes of an order are of one type, or of too many to be merged.
         hint = hint if hint in {BY_VALUE, BY_CONTAINED} and branches else None
         plan = _Plan(query, wanted, order, hint, resolved)
-        if query.contained != "both" or len(branches) < len(resolved):
+        is_of_both = query.is_of_contained and len(resolved) > 1
+        if not is_of_both or len(branches) < len(resolved):
             return plan
         (own, _), _ = resolved
         alone = self._plan_of_type(query, own.types[0], order, resolved[:1])
@@ -475,7 +476,7 @@ class ResourceStore:
         fields = {**_ROW_FIELDS, **{path: 1 for path, _ in order}}
         if query.includes:
             fields["tk"] = 1
-        if query.contained_type == "contained":
+        if query.gives_contained:
             fields |= FIELDS
         rows: list[Document] = []
         after = None if position is None or not position.after else position.after

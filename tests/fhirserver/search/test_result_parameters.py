@@ -49,11 +49,16 @@ def test_format_and_pretty_are_passed_over_and_stay_in_the_links(ask):
     assert query.self_pairs == (("_format", "json"), ("_pretty", "true"))
 
 
-def test_contained_resources_are_searched_where_it_is_said_and_their_containers_returned(ask, refusal):
-    assert ask("Patient", "_contained=false&_containedType=container").contained == "false"
-    assert ask("Patient", "_contained=both").contained == "both"
+def test_contained_resources_are_searched_where_it_is_said_and_they_or_their_containers_returned(ask, refusal):
+    def searched(text):
+        query = ask("Patient", text)
+        return [(branch.types, branch.contained) for branch in query.asked], query.gives_contained
+
+    own, inside = (("Patient",), ""), ((), "Patient")
+    assert searched("_contained=false&_containedType=contained") == ([own], False)
+    assert searched("_contained=true") == ([inside], False)
+    assert searched("_contained=both&_containedType=contained") == ([own, inside], True)
     assert refusal("AuditEvent", "_contained=true").code == "not-supported"
-    assert refusal("Patient", "_containedType=contained").code == "not-supported"
     assert refusal("Patient", "_contained=true&_include=Patient:organization").expression == "_contained"
     assert refusal("Patient", "_contained=true&_sort=birthdate").expression == "_sort"
 
