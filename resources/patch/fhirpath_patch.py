@@ -82,7 +82,9 @@ class FhirpathPatch:
         """A Parameters resource. Raises MalformedPatchError, CostlyPatchError."""
         resource = read_json(body)
         if not isinstance(resource, dict) or resource.get("resourceType") != "Parameters":
-            raise MalformedPatchError("A FHIRPath Patch is a Parameters resource", "Parameters")
+            raise MalformedPatchError(
+                "A FHIRPath Patch is a Parameters resource; other patches have their own Content-Type", "Parameters"
+            )
         if issues := validate(parse(body)):
             raise MalformedPatchError(issues[0].diagnostics, issues[0].expression)
         return cls(resource.get("parameter", []))
