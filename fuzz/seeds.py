@@ -195,5 +195,6 @@ SEEDS: Final[Mapping[str, list[bytes]]] = {
         b"PatientName=mar*jea%3F&StudyDate=20200101-20261231&includefield=all&limit=5&offset=1&fuzzymatching=true",
         b"00080060=CT,MR&RequestAttributesSequence.RequestedProcedureID=1&StudyTime=10-11&StudyInstanceUID=1.2,3.4",
         b"SeriesNumber=-1&includefield=00081030,0040A124.00080100",
+        b"includefield=10008030",
     ],
 }

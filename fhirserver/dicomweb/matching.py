@@ -23,6 +23,7 @@ Filter: TypeAlias = tuple[str, str, Any]
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
+_TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,7 @@ def _key(name: str) -> str:
 
 
 def _keyword(name: str) -> str | None:
-    if re.fullmatch(r"[0-9A-Fa-f]{8}", name):
+    if _TAG.fullmatch(name):
         return keyword_for_tag(int(name, 16)) or None
     return name if tag_for_keyword(name) is not None else None
 
@@ -242,11 +243,10 @@ def _included(field: str, level: Level) -> str:
     """The tag of an includefield value; a path into a sequence asks for the sequence."""
     field = field.partition(".")[0]
     keyword = _keyword(field)
-    if keyword is None:
-        if level is Level.INSTANCE and re.fullmatch(r"[0-9A-Fa-f]{8}", field):
-            return field.upper()  # a private attribute
+    is_tag = _TAG.fullmatch(field) is not None
+    if keyword is None and not (is_tag and level is Level.INSTANCE):  # where it may be a private attribute
         raise BadRequest(f"{field} is not an attribute.", expression="includefield")
-    return tag(keyword)
+    return field.upper() if is_tag or keyword is None else tag(keyword)  # a repeating group has many tags
 
 
 def _fuzzy(value: str) -> tuple[str, ...]:

@@ -27,6 +27,12 @@ def test_every_attribute_is_named_by_keyword_or_tag_and_an_empty_value_matches_a
     assert filters(keyword, value) == filters(tag(keyword), value) != []
 
 
+@pytest.mark.parametrize("level", Level)
+def test_an_attribute_of_a_repeating_group_is_included_by_its_tag(level: Level):
+    query = parse([("includefield", "60020010,10008030,0040a124")], level)
+    assert query.included == {"60020010", "10008030", "0040A124"}
+
+
 def test_the_request_attributes_may_be_named_through_their_sequence():
     plain = filters("RequestedProcedureID", "P1")
     assert filters("RequestAttributesSequence.RequestedProcedureID", "P1") == plain
