@@ -20,8 +20,10 @@ from fhirserver.operations import (
     meta,
     meta_add,
     meta_delete,
+    opposition,
     reindex,
     reindex_status,
+    share,
     who_can_access,
 )
 from fhirserver.operations.operation import Operation
@@ -36,6 +38,10 @@ OFFERED: tuple[Operation, ...] = (
     meta.OPERATION,
     meta_add.OPERATION,
     meta_delete.OPERATION,
+    opposition.OPPOSITION,
+    opposition.WITHDRAWAL,
+    share.SHARE,
+    share.REVOKE,
     explain_access.OPERATION,
     who_can_access.OPERATION,
     expunge.OPERATION,

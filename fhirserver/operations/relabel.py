@@ -48,8 +48,7 @@ def relabel(context: Context, target: Target, given: Given, change: Change) -> M
     def work(unit: Unit) -> Row:
         row = unit.read(target.type, target.id)
         try:
-            if given.if_match is not None:
-                _check_version(context, unit, row, given)
+            check_version(context, unit, row, given)
             parsed = context.check(target.type, _changed(row.body, labels, change))
         except FhirError:  # it tells something of what is there, as with a patch
             context.note_read(row)
@@ -72,7 +71,8 @@ def identity(value: Any) -> Any:
     return (value.get("system"), value.get("code")) if isinstance(value, dict) else value
 
 
-def _check_version(context: Context, unit: Unit, row: Row, given: Given) -> None:
+def check_version(context: Context, unit: Unit, row: Row, given: Given) -> None:
+    """Raise PreconditionFailed where If-Match names versions, and the present one is none of them."""
     versions = context.matching(unit, row.type, row.id, given.if_match)
     if versions is not None and row.version not in versions:
         raise PreconditionFailed(f"{row.reference} is at version {row.version}.")

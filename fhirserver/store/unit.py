@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 from pymongo.client_session import ClientSession
 
 from consent.decision import Decision
+from consent.documents import Family
 from consent.facts import audience, materialise
 from consent.policy import Policy
 from consent.request import Interaction
@@ -350,6 +351,20 @@ class Unit:
         document, _ = self._next(parsed, id_, current, None, "PUT")
         self._consequences.add(reference)
         self._superseded.append(row_of(document))
+
+    def consents_of(self, patient: str, family: Family) -> list[Row]:
+        """The active Consents of a family that the patient gave, those that the writer may read."""
+        sources = {
+            one["source"].partition("/_history/")[0]
+            for one in self._state(patient).directives
+            if one["family"] == family
+        }
+        return [self.read(*source.split("/")) for source in sorted(sources) if self._may_read(source)]
+
+    def is_said(self, patient: str, family: Family) -> bool:
+        """Whether any active Consent of the family speaks for the patient, also one of another record of the person."""
+        state = self._state(patient)
+        return any(one["family"] == family for one in (*state.directives, *state.borrowed))
 
     def superseded(self) -> list[Row]:
         """The Consents that were made inactive since this was last asked; the caller writes their events."""

@@ -568,6 +568,25 @@ def _operations() -> Iterator[Edge]:
     yield from _graphql()
     yield from _for_operators()
     yield from _explanations()
+    yield from _consents()
+
+
+def _consents() -> Iterator[Edge]:
+    """What establishments and persons say of sharing: nobody who may not say it learns whether there is a record."""
+    for name, path, query in (
+        ("opposition", "Patient/{key}", "?performer=RelatedPerson/nobody"),
+        ("withdraw-opposition", "Patient/{key}", ""),
+        ("share", "ImagingStudy/{key}", "?recipient=Practitioner/nobody"),
+        ("revoke", "Consent/{key}", ""),
+    ):
+        yield Edge(
+            f"${name}",
+            "POST",
+            f"{INSTANCE}/${name}",
+            lambda record, call=f"{path}/${name}{query}": Asked(f"{BASE}/{call.format(key=record.key)}"),
+            (path.partition("/")[0],),
+            tells=name.endswith("opposition"),
+        )
 
 
 def _explanations() -> Iterator[Edge]:

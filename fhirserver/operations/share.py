@@ -1,0 +1,127 @@
+"""`$share` and `$revoke`: the person opens one exam or report to somebody, for a time, and takes it back.
+
+What `$share` writes is a grant as IHE PCF has it (data by id); the recipient reads from the next request on, and no
+longer from the request after a `$revoke`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from consent.period import interval
+from fhirserver.errors import BadRequest, Forbidden
+from fhirserver.interactions.context import Context
+from fhirserver.interactions.entries import parse_target
+from fhirserver.operations.consents import consent, give, withdraw
+from fhirserver.operations.operation import Given, Operation, Parameter, Target
+from fhirserver.operations.relabel import check_version
+from fhirserver.store.rows import Row
+from fhirserver.store.unit import Unit
+
+DAYS = 30
+"""For how long something is shared where nobody says until when."""
+
+_RECIPIENTS = ("Practitioner", "PractitionerRole", "Organization", "CareTeam")
+_RECIPIENT_ROLE = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]}
+_PURPOSES = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+
+
+def _share(context: Context, target: Target, given: Given) -> Row:
+    access = context.access
+    access.admit("create", "Consent")
+    access.admit("read", target.type)
+    if access.actor.kind not in {"patient", "representative"}:
+        raise Forbidden("A record is shared by the person, or by who represents them.")
+    recipient = _recipient(context, given.one("recipient"))
+    today = access.now.astimezone(context.zone).date()
+    until = given.one("until", (today + timedelta(days=DAYS)).isoformat())
+    _check_future(context, until)
+    provision: dict[str, Any] = {
+        "type": "permit",
+        "period": {"start": today.isoformat(), "end": until},
+        "actor": [{"role": _RECIPIENT_ROLE, "reference": {"reference": recipient}}],
+        "purpose": [{"system": _PURPOSES, "code": given.one("purpose", "TREAT")}],
+        "data": [{"meaning": "instance", "reference": {"reference": f"{target.type}/{target.id}"}}],
+    }
+
+    def work(unit: Unit) -> Row:
+        row = unit.read(target.type, target.id)
+        if len(row.patients) != 1:
+            raise Forbidden("What concerns several people is not shared by one of them.")
+        resource = consent(
+            context,
+            "grant",
+            patient=row.patients[0],
+            performer=access.actor.reference,
+            provision=provision,
+            organizations=row.facts["custodians"],
+        )
+        return give(context, unit, resource)
+
+    return context.store.transact(work)
+
+
+def _recipient(context: Context, text: str) -> str:
+    address = parse_target(text, context.config.fhir_base)
+    reference = f"{address.type}/{address.id}"
+    is_plain = address.version_id is None and not address.is_history and not address.query and not address.operation
+    if address.id is None or address.type not in _RECIPIENTS or not is_plain:
+        raise BadRequest(f"recipient is {' or '.join(f'{type_}/id' for type_ in _RECIPIENTS)}.", expression="recipient")
+    if reference not in context.store.readable([reference]):
+        raise BadRequest(f"{reference} is not known.", expression="recipient")
+    return reference
+
+
+def _check_future(context: Context, until: str) -> None:
+    try:
+        end = interval(until, context.zone).until
+    except ValueError as error:
+        raise BadRequest("until is a date or dateTime.", expression="until") from error
+    if end <= context.access.now:
+        raise BadRequest("until has passed.", expression="until")
+
+
+def _revoke(context: Context, target: Target, given: Given) -> Row:
+    access = context.access
+    access.admit("update", "Consent")
+    access.admit("read", "Consent")
+
+    def work(unit: Unit) -> Row:
+        row = unit.read("Consent", target.id)
+        check_version(context, unit, row, given)
+        return withdraw(context, unit, row)
+
+    return context.store.transact(work)
+
+
+SHARE = Operation(
+    name="share",
+    title="Open one exam, report or document to somebody for a time (share).",
+    about="Opens one exam, report or document to a professional, role, team or organisation, for a time.",
+    definition="share",
+    levels=("instance",),
+    perform=_share,
+    types=("ImagingStudy", "DiagnosticReport", "DocumentReference"),
+    takes=(
+        Parameter("recipient", "string", "Practitioner/id, PractitionerRole/id, Organization/id or CareTeam/id.", 1),
+        Parameter("until", "dateTime", f"The last day, or the instant of the end; {DAYS} days if not given."),
+        Parameter("purpose", "code", "Purpose of use; TREAT if not given."),
+    ),
+    gives=(Parameter("return", "Consent", "The grant.", 1),),
+    is_hl7s=False,
+    changes=True,
+)
+
+REVOKE = Operation(
+    name="revoke",
+    title="Take back a grant, or lift a restriction (revoke).",
+    about="Makes a Consent inactive, as whoever gave it or answers for it may.",
+    definition="revoke",
+    levels=("instance",),
+    perform=_revoke,
+    types=("Consent",),
+    gives=(Parameter("return", "Consent", "The Consent as it now stands.", 1),),
+    is_hl7s=False,
+    changes=True,
+)
