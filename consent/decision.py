@@ -146,6 +146,10 @@ SENTENCES: dict[str, dict[str, str]] = {
         "fr": "L'élément n'est pas encore visible par la personne.",
         "en": "The record is not yet visible to the person.",
     },
+    "not-released": {
+        "fr": "L'élément n'est pas encore publié pour la personne.",
+        "en": "The record has not been released to the person yet.",
+    },
     "hidden-from-representatives": {
         "fr": "L'élément est masqué aux représentants légaux.",
         "en": "The record is hidden from legal representatives.",

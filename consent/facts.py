@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, NotRequired, TypedDict
 
 from consent.directive import Directive, rulings
@@ -15,6 +16,7 @@ from consent.documents import Base, Relation, Ruling
 from consent.period import OPEN_END, OPEN_START
 from consent.policy import DEFAULT, Policy
 from consent.provision import ACT_CODE, CONFIDENTIALITY, LADDER
+from consent.release import as_label
 
 __all__ = [
     "OPEN_END",
@@ -29,6 +31,7 @@ __all__ = [
     "materialise",
     "rank_of",
     "security_facts",
+    "visibility",
 ]
 
 Kind = Literal["clinical", "patient", "consent", "care-team", "audit", "directory", "other"]
@@ -73,7 +76,8 @@ class Facts(TypedDict):
     """A facts document.
 
     `family` is stated for a Consent: which family its policy puts it in; `establishments` for a Patient: who else holds
-    something of the person.
+    something of the person. `released` is stated where the person may see it only from then on, `about` for an event of
+    the trail: the resources that it names.
     """
 
     type: str
@@ -90,6 +94,8 @@ class Facts(TypedDict):
     performed: Base | None
     subjects: list[Subject]
     family: NotRequired[str | None]
+    released: NotRequired[datetime]
+    about: NotRequired[list[str]]
     establishments: NotRequired[list[str]]
 
 
@@ -128,6 +134,18 @@ def security_facts(labels: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         elif system not in VISIBILITY_SYSTEMS and not (system == ACT_CODE and code in _HANDLING_CODES):
             sensitivities.append(f"{system}|{code}")
     return {"confidentiality": max(ranks, default=NORMAL), "sensitivities": sensitivities, "labels": names}
+
+
+def visibility(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the labels that say who may see a resource: those of TRE_A07, and its release written as one.
+
+    What tells of the resource is seen by the same.
+    """
+    labels, instant = facts.get("labels"), facts.get("released")
+    if not labels and instant is None:
+        return ()
+    found = tuple(label for label in labels or () if label.partition("|")[0] in VISIBILITY_SYSTEMS)
+    return found if instant is None else (*found, as_label(instant))
 
 
 def materialise(

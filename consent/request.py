@@ -99,6 +99,7 @@ class Actor:
     `reference` is "Practitioner/d", "Patient/p", "RelatedPerson/m" or "Client/his-e1". `keys` holds every name by which
     a relation or a Consent may mean this actor now (see `care_team.actor_keys`). `patients` holds a patient's own
     references. `professions`, `specialties` and `sectors` are "system|code" of the chosen activity.
+    `concealed` are the resources that are hidden from this person now; it is stated where the trail is asked for.
     """
 
     kind: ActorKind
@@ -115,6 +116,7 @@ class Actor:
     scopes: tuple[Scope, ...] = ()
     launch_patient: str | None = None
     client_id: str | None = None
+    concealed: frozenset[str] = frozenset()
     display: str | None = field(default=None, compare=False)
 
     def __hash__(self) -> int:

@@ -6,8 +6,8 @@ that the audit can say what was decided and why. Nothing is decided anywhere els
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, Literal
@@ -16,12 +16,17 @@ from consent import engine
 from consent.condition import Everything
 from consent.decision import Decision
 from consent.engine import Permission
-from consent.facts import VISIBILITY_SYSTEMS
+from consent.facts import visibility
 from consent.policy import DEFAULT, Policy
 from consent.request import Actor, ActorKind, Interaction, Request, Scope
 from fhirserver.config import Config
 from fhirserver.errors import Forbidden
 from fhirserver.store.standing import Standing
+
+__all__ = ["Access", "Noted", "SystemAccess", "named", "policy_of", "visibility"]
+
+_CONCERNED = frozenset({"patient", "representative"})
+"""The kinds of actor from whom something of a record may be hidden that others see."""
 
 _PROMPT = 1.0
 """Seconds for which the instant of a request is that of what it writes."""
@@ -31,7 +36,7 @@ _PROMPT = 1.0
 class Noted:
     """A decision on one resource, or by the token alone (`id` is then None), as the audit will tell it.
 
-    `labels` are those of the resource that say who may see it.
+    `labels` are those of the resource that say who may see it, `about` the resource and what it hangs on.
     """
 
     interaction: str
@@ -40,14 +45,13 @@ class Noted:
     patients: tuple[str, ...]
     decision: Decision
     labels: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
 
 
-def visibility(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """The labels that say who may see a resource (TRE_A07), `system|code`: what tells of it is seen by the same."""
-    labels = facts.get("labels")
-    if not labels:
-        return ()
-    return tuple(label for label in labels if label.partition("|")[0] in VISIBILITY_SYSTEMS)
+def named(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """What an event about a resource with these facts names: the resource, and of a Binary what it hangs on."""
+    own = f"{facts['type']}/{facts['id']}"
+    return (own, *facts["related"]) if facts["type"] == "Binary" else (own,)
 
 
 @dataclass(slots=True)
@@ -67,6 +71,7 @@ class Access:
     policy: Policy = DEFAULT
     decisions: list[Noted] = field(default_factory=list)
     began: float = field(default_factory=monotonic)
+    _look_up: Callable[[], frozenset[str]] | None = None
 
     def instant(self) -> datetime:
         """The instant of a version that is written now: that of the request, or later where it took its time.
@@ -115,13 +120,23 @@ class Access:
 
     def permission(self, interaction: Interaction, type_: str) -> Permission:
         """What of this type the actor may see now: a Condition over facts, and the audience it implies."""
-        return engine.permitted(self.actor, self.request(interaction), type_, policy=self.policy)
+        return engine.permitted(self._actor(type_), self.request(interaction), type_, policy=self.policy)
+
+    def learn(self, concealed: Callable[[], frozenset[str]]) -> None:
+        """Be told how to find what is hidden from the actor now; it is asked once, and only for the trail."""
+        self._look_up = concealed
+
+    def _actor(self, type_: str) -> Actor:
+        """The actor, who for the trail knows what it must not name to them."""
+        if type_ == "AuditEvent" and self._look_up is not None and self.actor.kind in _CONCERNED:
+            self.actor, self._look_up = replace(self.actor, concealed=self._look_up()), None
+        return self.actor
 
     def decide(self, interaction: Interaction, facts: Mapping[str, Any]) -> Decision:
         """Decide on one resource and note the decision."""
-        decision = engine.decide(self.actor, self.request(interaction), facts, policy=self.policy)
-        patients = tuple(subject["patient"] for subject in facts["subjects"])
-        self.note(interaction, facts["type"], facts["id"], patients, decision, visibility(facts))
+        actor = self._actor(facts["type"])
+        decision = engine.decide(actor, self.request(interaction), facts, policy=self.policy)
+        self._note_on(interaction, facts, decision)
         return decision
 
     def note(
@@ -132,9 +147,15 @@ class Access:
         patients: tuple[str, ...],
         decision: Decision,
         labels: tuple[str, ...] = (),
+        about: tuple[str, ...] = (),
     ) -> None:
         """Keep a decision for the audit."""
-        self.decisions.append(Noted(interaction, type_, id_, patients, decision, labels))
+        about = about or (() if id_ is None else (f"{type_}/{id_}",))
+        self.decisions.append(Noted(interaction, type_, id_, patients, decision, labels, about))
+
+    def _note_on(self, interaction: Interaction, facts: Mapping[str, Any], decision: Decision) -> None:
+        patients = tuple(subject["patient"] for subject in facts["subjects"])
+        self.note(interaction, facts["type"], facts["id"], patients, decision, visibility(facts), named(facts))
 
     @property
     def custodian(self) -> str | None:
@@ -216,6 +237,5 @@ class SystemAccess(Access):
     def decide(self, interaction: Interaction, facts: Mapping[str, Any]) -> Decision:
         """Permit, and note it."""
         decision = Decision("permit", "permit-operator", self.now, "permitted")
-        patients = tuple(subject["patient"] for subject in facts["subjects"])
-        self.note(interaction, facts["type"], facts["id"], patients, decision, visibility(facts))
+        self._note_on(interaction, facts, decision)
         return decision

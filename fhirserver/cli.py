@@ -461,7 +461,8 @@ def _explain(opened: _Opened, resource: str, interaction: str, claims: Claims) -
     patients: Sequence[str | None] = explained.row.patients or (None,)
     details = {"as": claims.subject, "code": explained.decision.code}
     for patient in patients:
-        opened.note("explain", resource, details, patient=patient, labels=visibility(explained.row.facts))
+        labels = visibility(explained.row.facts)
+        opened.note("explain", resource, details, patient=patient, labels=labels, about=[resource])
     return explained
 
 
@@ -682,16 +683,24 @@ class _Opened:
         *,
         patient: str | None = None,
         labels: Sequence[str] = (),
+        about: Sequence[str] = (),
     ) -> None:
         """Audit what the operator did; the answer is printed only afterwards.
 
-        `labels` say from whom the resource, and so the event, is hidden.
+        `labels` say from whom the resource, and so the event, is hidden; `about` is the resource.
         """
         from fhirserver import audit
 
         details = {name: text for name, text in details.items() if text}
         events = audit.operator_events(
-            _operator(), act, target, now=datetime.now(UTC), details=details, patient=patient, labels=labels
+            _operator(),
+            act,
+            target,
+            now=datetime.now(UTC),
+            details=details,
+            patient=patient,
+            labels=labels,
+            about=about,
         )
         audit.flush(None, events)
 

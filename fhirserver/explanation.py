@@ -87,6 +87,7 @@ def explain(
     type_, _, id_ = reference.partition("/")
     operator = SystemAccess.named("operator", access.now, access.request_id, access.policy)
     row = ResourceStore(database, operator, config).read(type_, id_)
+    ResourceStore(database, access, config)  # tells the access what it must know to decide
     decision = access.decide(interaction, row.facts)
     permission = access.permission(interaction, type_)
     return Explanation(row, decision, describe(permission.condition))

@@ -10,6 +10,7 @@ from consent.rules import (
     audit_trail,
     author,
     blocked_professional,
+    concealed,
     consent_deny,
     custodian,
     directory,
@@ -42,6 +43,8 @@ RULES: tuple[Rule, ...] = (
     # 6 audience
     hidden.FROM_PATIENT,
     hidden.FROM_REPRESENTATIVES,
+    hidden.NOT_RELEASED,
+    concealed.RULE,
     # 7 permits
     own_record.RULE,
     own_consent.RULE,

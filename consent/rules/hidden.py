@@ -1,8 +1,11 @@
-"""What is not to be seen by the person concerned, or by their representatives, does not exist for them (TRE_A07)."""
+"""What is not to be seen by the person concerned, or by their representatives, does not exist for them (TRE_A07).
+
+That holds for a label, and for an instant of release that has not come yet.
+"""
 
 from __future__ import annotations
 
-from consent.condition import Condition, In, Nothing
+from consent.condition import NOW, Condition, GreaterThan, In, Nothing
 from consent.facts import VISIBILITY_SYSTEMS
 from consent.rules.rule import Question, Rule
 
@@ -20,7 +23,13 @@ def _from_representatives(question: Question) -> Condition:
     return _labelled("INVISIBLE_REPRESENTANTS_LEGAUX") if question.actor.kind == "representative" else Nothing()
 
 
+def _unreleased(question: Question) -> Condition:
+    """Speak to the same as the label does, until the instant of release; what states none is not held back."""
+    return GreaterThan("released", NOW) if question.actor.kind in {"patient", "representative"} else Nothing()
+
+
 FROM_PATIENT = Rule("hidden-from-patient", "audience", "resource", "hidden-from-patient", _from_patient)
 FROM_REPRESENTATIVES = Rule(
     "hidden-from-representatives", "audience", "resource", "hidden-from-representatives", _from_representatives
 )
+NOT_RELEASED = Rule("not-released", "audience", "resource", "not-released", _unreleased)

@@ -13,7 +13,7 @@ from fhirserver.access import Access, Noted
 from fhirserver.audit import codes, parts
 from fhirserver.audit.caller import Caller, Moment
 from fhirserver.audit.event import Event, event
-from fhirserver.audit.hidden import labels_of, labels_refused
+from fhirserver.audit.hidden import labels_of, labels_refused, told_of
 from fhirserver.audit.parts import Entity, Shape, frozen
 from fhirserver.store.rows import Row
 
@@ -23,7 +23,9 @@ def refusal_events(access: Access, noted: Noted) -> list[Event]:
     if noted.decision.is_permit:
         return []
     labels = labels_refused(access, noted)
-    return _decided(access, noted.interaction, noted.type, noted.id, noted.patients, noted.decision, labels)
+    return _decided(
+        access, noted.interaction, noted.type, noted.id, noted.patients, noted.decision, labels, noted.about
+    )
 
 
 def consent_events(access: Access, interaction: str, row: Row, decision: Decision) -> list[Event]:
@@ -31,7 +33,7 @@ def consent_events(access: Access, interaction: str, row: Row, decision: Decisio
     if not consents(decision):
         return []
     labels = labels_of(access, interaction, row)
-    return _decided(access, interaction, row.type, row.id, row.patients, decision, labels)
+    return _decided(access, interaction, row.type, row.id, row.patients, decision, labels, told_of(row))
 
 
 def consents(decision: Decision) -> list[str]:
@@ -53,6 +55,7 @@ def _decided(
     patients: Sequence[str],
     decision: Decision,
     labels: Sequence[str],
+    about: Sequence[str],
 ) -> list[Event]:
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
     determining = consents(decision)
@@ -67,6 +70,7 @@ def _decided(
             tuple(_entities(access, interaction, what, patient, determining)),
             patient=patient,
             labels=labels,
+            about=about,
             # What is absent has no patient; a caller who found it in their own trail would know that it is absent.
             is_callers=id_ is None,
         )

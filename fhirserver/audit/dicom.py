@@ -41,6 +41,7 @@ def dicom_events(
     instances: int | None = None,
     query: str | None = None,
     refused: str | None = None,
+    about: Sequence[str] = (),
 ) -> list[Event]:
     """Instances of a study were sent, described, stored or refused, or studies were queried.
 
@@ -48,7 +49,7 @@ def dicom_events(
     reference of the ImagingStudy, `instances` how many were moved. `query` is path and query string of a QIDO-RS
     request; where it concerns several patients each is told the path only, for the values may be those of others, and
     an event about nobody has the whole. `refused` is the code of the decision, where an instance was refused at the
-    door.
+    door. `about` are the resources that the event names, if not `study`.
     """
     coding, action, role = _TRIGGERS[trigger]
     shape = Shape(
@@ -79,6 +80,7 @@ def dicom_events(
             (_patient(patient), *told, request) if patient else (*whole, request),
             patient=patient,
             labels=labels,
+            about=about or (() if study is None else (study,)),
         )
         for patient in (*concerned, *([None] if is_shared else []))
     ]

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from consent.facts import PatientAccess, audience, materialise
+from consent.release import of_labels
 from fhirserver.audit import parts
 from fhirserver.audit.caller import Caller, Moment
 from fhirserver.audit.mold import mold_of
@@ -50,11 +51,13 @@ def event(
     *,
     patient: str | None,
     labels: Sequence[str] = (),
+    about: Sequence[str] = (),
     is_callers: bool = True,
 ) -> Event:
     """One event about at most one patient, who may read it unless `labels` hide from them what it tells of.
 
-    One about nobody may be read by the patient who called, unless `is_callers` is false.
+    One about nobody may be read by the patient who called, unless `is_callers` is false. `about` are the resources that
+    the event names: who may not see one of these when they ask for the event does not see it.
     """
     identifier = _time_ordered_id()
     now = _milliseconds(moment.now)
@@ -68,8 +71,8 @@ def event(
         else:
             kinds.append(entity)
     cast = mold_of(shape, caller, role, tuple(kinds)).cast(texts, now)
-    about = patient or (caller.patient if is_callers else None)
-    facts = _facts(identifier, shape, now, about, labels)
+    concerned = patient or (caller.patient if is_callers else None)
+    facts = _facts(identifier, shape, now, concerned, labels, about)
     return Event(
         {
             "_id": f"AuditEvent/{identifier}",
@@ -104,18 +107,24 @@ def _milliseconds(now: datetime) -> datetime:
     return now.replace(microsecond=now.microsecond // 1_000 * 1_000)
 
 
-def _facts(identifier: str, shape: Shape, now: datetime, patient: str | None, labels: Sequence[str]) -> dict[str, Any]:
+def _facts(
+    identifier: str, shape: Shape, now: datetime, patient: str | None, labels: Sequence[str], about: Sequence[str]
+) -> dict[str, Any]:
     """As `store.facts.static_facts` would read them, the patient concerned being the one subject.
 
-    The labels are those of the resource told of, so that the event is hidden from whom that is; the JSON has none.
+    The labels are those of the resource told of, so that the event is hidden from whom that is; the JSON has none. A
+    release among them is kept only where no resource is named of which the present release could be asked.
     (The compartment would add a patient who acted on another's record, and hide the event from the one concerned.) No
     relation is kept: events are never rewritten, so a relation here would outlive the authority it speaks of.
     """
     known, subject = _known(shape)
+    kept, instant = of_labels(labels) if labels else ([], None)
+    told: dict[str, Any] = {"about": list(about)} if about else {} if instant is None else {"released": instant}
     return {
         **known,
+        **told,
         "id": identifier,
-        "labels": list(labels),
+        "labels": kept,
         "instances": [f"AuditEvent/{identifier}"],
         "performed": {"from": now, "until": now + _MILLISECOND},
         "subjects": [{**subject, "patient": patient}] if patient else [],

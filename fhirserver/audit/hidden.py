@@ -30,6 +30,11 @@ def labels_of(access: Access, interaction: str, row: Row) -> Labels:
     return _noted(access, {row.reference}, own) if interaction in {"vread", "history"} else own
 
 
+def told_of(row: Row) -> tuple[str, ...]:
+    """The resources that an event about a row names: the row's, and of a Binary what it hangs on."""
+    return (row.reference, *row.facts.get("related", ())) if row.type == "Binary" else (row.reference,)
+
+
 def labels_refused(access: Access, noted: Noted) -> Labels:
     """The labels of a resource that was refused: a state that is refused may have fewer than the one that is stored."""
     return _noted(access, {f"{noted.type}/{noted.id}"}, noted.labels)
@@ -61,7 +66,7 @@ def disclosed(
     matches: Sequence[Row], included: Sequence[Row], *, are_matches_given: bool = True
 ) -> Counter[tuple[str, Labels]]:
     """How many of the rows of a searchset, its matches (if they are given) and what they include, each patient had."""
-    if are_matches_given and not any(row.facts.get("labels") for row in (*matches, *included)):
+    if are_matches_given and not any(visibility(row.facts) for row in (*matches, *included)):
         found: Counter[tuple[str, Labels]] = Counter()
         for patients, count in Counter([row.patients for row in (*matches, *included)]).items():
             for patient in patients:

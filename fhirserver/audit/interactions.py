@@ -20,7 +20,7 @@ from fhirserver.audit import codes, parts
 from fhirserver.audit.caller import Caller, Moment
 from fhirserver.audit.decisions import consent_events
 from fhirserver.audit.event import Event, event
-from fhirserver.audit.hidden import Labels, disclosed, labels_of
+from fhirserver.audit.hidden import Labels, disclosed, labels_of, told_of
 from fhirserver.audit.parts import Entity, Shape, frozen
 from fhirserver.errors import BadRequest
 from fhirserver.search.links import Has, Last, first_step
@@ -113,7 +113,7 @@ def search_events(
     counts = _disclosed(
         type_, query_string, matches, included, labels, named=named, are_matches_given=are_matches_given
     )
-    return _query_events(access, interaction, path, query_string, _telling_of(about, counts))
+    return _query_events(access, interaction, path, query_string, _telling_of(about, counts), _address(about))
 
 
 def operation_events(
@@ -133,7 +133,12 @@ def operation_events(
     found = list(rows)
     matches, included = [one for one in found if one.type == type_], [one for one in found if one.type != type_]
     counts = _disclosed(type_, query_string, matches, included, labels, named=named)
-    return _query_events(access, "operation", address, query_string, _telling_of(about, counts))
+    return _query_events(access, "operation", address, query_string, _telling_of(about, counts), _address(about))
+
+
+def _address(about: Row | None) -> tuple[str, ...]:
+    """The resource that the address names, unless it is a Patient, who is told in any case."""
+    return () if about is None or about.type == "Patient" else (about.reference,)
 
 
 def _telling_of(about: Row | None, counts: Counter[tuple[str, Labels]]) -> Counter[tuple[str, Labels]]:
@@ -180,7 +185,12 @@ def history_events(access: Access, path: str, query_string: str, rows: Iterable[
 
 
 def _query_events(
-    access: Access, interaction: str, path: str, query_string: str, counts: Counter[tuple[str, Labels]]
+    access: Access,
+    interaction: str,
+    path: str,
+    query_string: str,
+    counts: Counter[tuple[str, Labels]],
+    about: Sequence[str] = (),
 ) -> list[Event]:
     concerned: Sequence[tuple[str | None, Labels]] = tuple(counts) or ((None, ()),)
     names = sorted({name for name, _ in parse_qsl(query_string, keep_blank_values=True)})
@@ -202,6 +212,7 @@ def _query_events(
             (whole, request) if patient is None else (asked, parts.patient(patient, counts[patient, hiding]), request),
             patient=patient,
             labels=hiding,
+            about=about,
         )
         for patient, hiding in (*concerned, *([(None, ())] if is_shared else []))
     ]
@@ -223,6 +234,7 @@ def _events(access: Access, interaction: str, row: Row, data: Entity) -> list[Ev
             _entities(data, patient, request),
             patient=patient,
             labels=labels,
+            about=told_of(row),
         )
         for patient in concerned
     ]

@@ -69,11 +69,12 @@ def operator_events(
     details: Mapping[str, str] | None = None,
     patient: str | None = None,
     labels: Sequence[str] = (),
+    about: Sequence[str] = (),
 ) -> list[Event]:
     """An operator (the name of an account of the machine) acted on the command line.
 
     `target` is the client, person or resource concerned; `patient` is set where the act concerns a patient's record,
-    and `labels` are then those of the resource that say who may see it.
+    and `labels` are then those of the resource that say who may see it; `about` is the resource that is named.
     """
     type_, subtype, action = _ACTS[act]
     caller = Caller(name=operator, client_id="fhirserver command line", transport="command line")
@@ -81,4 +82,5 @@ def operator_events(
     if patient is not None:
         entities.append(parts.patient(patient))
     shape = Shape(type_, action, (subtype,))
-    return [event(shape, caller, "authentication", Moment(now, None), entities, patient=patient, labels=labels)]
+    moment = Moment(now, None)
+    return [event(shape, caller, "authentication", moment, entities, patient=patient, labels=labels, about=about)]

@@ -130,10 +130,13 @@ def _search_routes(routes: Blueprint, service: Service) -> None:
         )
         results, more = found.results(level)
         asked = f"{request.path}?{request.query_string.decode('latin-1')}"
+        about = [] if study is None else [row.reference for row in found.rows.values()]
         events = [
             event
             for labels, patients in audit.by_labels(found.rows.values()).items()
-            for event in audit.dicom_events(access, "query", study, patients=patients, labels=labels, query=asked)
+            for event in audit.dicom_events(
+                access, "query", study, patients=patients, labels=labels, query=asked, about=about
+            )
         ]
         audit.flush(access, events)
         response = _Whole([dicom_json.joined(results)], content_type=content_type)

@@ -236,19 +236,33 @@ class StudyStore:
         self._outcome.refused += [one.refused(reason) for one in batch.received]
         decided = [noted.decision.code for noted in self._access.decisions if noted.decision.effect != "permit"]
         code = decided[-1] if reason is Reason.NOT_AUTHORISED and decided else _code(reason)
-        labels = self._labels(uid) if patients else ()
-        self._tell(uid, patients, len(batch.received), code, labels)
+        here = self._here(uid) if patients else []
+        labels = audit.labels_of_any(self._access, here) if patients else ()
+        self._tell(uid, patients, len(batch.received), code, labels, [row.reference for row in here])
 
-    def _labels(self, uid: str) -> Sequence[str]:
-        """The labels of the study that instances were refused for, if it is here: its event is hidden from the same."""
+    def _here(self, uid: str) -> list[Row]:
+        """The study that instances were refused for, if it is here: its event is hidden from the same."""
         query = self._query("ImagingStudy", *identifier_of(uid).split("|", 1))
-        return audit.labels_of_any(self._access, self._store.find(query.type, query.expression, limit=_STUDIES))
+        return self._store.find(query.type, query.expression, limit=_STUDIES)
 
     def _tell(
-        self, study: str | None, patients: Sequence[str], count: int, code: str, labels: Sequence[str] = ()
+        self,
+        study: str | None,
+        patients: Sequence[str],
+        count: int,
+        code: str,
+        labels: Sequence[str] = (),
+        about: Sequence[str] = (),
     ) -> None:
         events = audit.dicom_events(
-            self._access, "store", study, patients=patients, labels=labels, instances=count, refused=code
+            self._access,
+            "store",
+            study,
+            patients=patients,
+            labels=labels,
+            instances=count,
+            refused=code,
+            about=about,
         )
         audit.flush(self._access, events)
 

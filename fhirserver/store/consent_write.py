@@ -1,4 +1,4 @@
-"""What a Consent must be before it is stored: one that we could not enforce as it was meant is refused (422).
+"""What says who may see what must be before it is stored: what we could not enforce as it was meant is refused (422).
 
 The rules are those of `consent.problems`; what needs a look at the directory, that nobody opens a record to a payer or
 to an employer, is here (FAQ 3 and 12, docs/policy.md).
@@ -11,10 +11,17 @@ from typing import Any
 
 from pymongo.client_session import ClientSession
 
-from consent import problems
+from consent import problems, release
 from consent.policy import Policy
 from fhirserver.errors import Issue, Unprocessable
 from fhirserver.store.database import Database
+
+
+def check_release(resource: Mapping[str, Any]) -> None:
+    """Raise Unprocessable where the instant from which the person may see a resource is not stated as it must be."""
+    issues = [Issue("error", "business-rule", one.message, one.expression) for one in release.problems(resource)]
+    if issues:
+        raise Unprocessable(issues[0].diagnostics, code="business-rule", issues=tuple(issues))
 
 
 def check_consent(

@@ -24,7 +24,8 @@ KEPT = frozenset({"AuditEvent", "Consent"})
 MOST = 10_000
 """Versions that one transaction removes at most."""
 
-_FIELDS = {"v": 1, "lu": 1, "r": 1, "del": 1, "facts.subjects.patient": 1, "facts.labels": 1, "content.object": 1}
+_FACTS = {"facts.subjects.patient": 1, "facts.labels": 1, "facts.released": 1}
+_FIELDS = {"v": 1, "lu": 1, "r": 1, "del": 1, **_FACTS, "content.object": 1}
 _STUDIES = "urn:dicom:uid"
 
 

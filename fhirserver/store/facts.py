@@ -15,6 +15,7 @@ from consent.directive import family_of
 from consent.facts import security_facts
 from consent.period import OPEN_END, OPEN_START, interval
 from consent.policy import Policy
+from consent.release import released
 from resources import SUPPORTED
 
 
@@ -41,6 +42,9 @@ def static_facts(resource: Mapping[str, Any], id_: str, custodians: Iterable[str
         "class": [declaration.type, *declaration.codes(resource)],
         "subjects": [{"patient": patient} for patient in dict.fromkeys(patients)],
     }
+    instant = released(resource.get("extension", ()))
+    if instant is not None:
+        facts["released"] = instant
     if declaration.kind == "consent":
         facts["family"] = family_of(resource, policy)
     return facts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -21,6 +21,9 @@ class Guard(Protocol):
 
     def instant(self) -> datetime:
         """The instant of a version that is written now."""
+
+    def learn(self, concealed: Callable[[], frozenset[str]]) -> None:
+        """Be told how to find what is hidden from the actor now."""
 
     def permission(self, interaction: Interaction, type_: str) -> Permission:
         """The Condition on what the actor may see of a type."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pymongo import ASCENDING, DESCENDING, GEOSPHERE, IndexModel
 from pymongo.collection import Collection
 
+from fhirserver.store.concealed import FIELD, mark_all
 from fhirserver.store.database import Database, Document
 
 BY_VALUE = "by-value"
@@ -27,6 +28,7 @@ BY_RESOURCE = "by-resource"
 BY_REFERENCE = "by-reference"
 BY_GENERATION = "by-generation"
 BY_CONTAINED = "by-contained"
+BY_HIDDEN = "by-hidden"
 
 _VALUES = IndexModel([("t", ASCENDING), ("tk", ASCENDING)], name=BY_VALUE)
 _RANGES = IndexModel([("t", ASCENDING), ("rg.n", ASCENDING), ("rg.lo", ASCENDING), ("rg.hi", ASCENDING)], name=BY_RANGE)
@@ -58,6 +60,8 @@ RESOURCES = (
     IndexModel([("facts.subjects.patient", ASCENDING), ("_id", ASCENDING)], name=BY_PATIENT),
     # What is contained in rows of any type, for the few rows that contain something.
     IndexModel([("in.t", ASCENDING), ("in.tk", ASCENDING)], name=BY_CONTAINED, sparse=True),
+    # Rows that may be hidden from the person concerned (`concealed`), which are few.
+    IndexModel([(FIELD, ASCENDING)], name=BY_HIDDEN, sparse=True),
     IndexModel([("place", GEOSPHERE)], name=BY_PLACE, partialFilterExpression={"t": "Location"}),
     # Which rows are behind the search parameters (`search_parameters`).
     IndexModel([("t", ASCENDING), ("g", ASCENDING)], name=BY_GENERATION),
@@ -102,6 +106,8 @@ def selective_values(atoms: Iterable[str]) -> list[str]:
 def create_indexes(database: Database) -> None:
     """Create what is missing, and anew what another release defined otherwise; what is there costs one round trip."""
     present = set(database.database.list_collection_names())
+    if database.resources.name in present and BY_HIDDEN not in database.resources.index_information():
+        mark_all(database)
     for collection, models in (
         (database.resources, RESOURCES),
         (database.audit, AUDIT),

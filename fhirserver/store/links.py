@@ -16,7 +16,7 @@ from typing import Any
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 
-from consent.facts import VISIBILITY_SYSTEMS
+from consent.facts import visibility
 from fhirserver.errors import TooCostly
 from fhirserver.search import expression as e
 from fhirserver.search.links import replaced
@@ -25,7 +25,7 @@ from fhirserver.store.compile import Filter, both, compile_expression, compile_s
 from fhirserver.store.database import Database, Document
 from fhirserver.store.snapshots import Snapshot, select_at
 
-_IDENTITY = {"_id": 1, "facts.labels": 1}
+_IDENTITY = {"_id": 1, "facts.labels": 1, "facts.released": 1}
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class Links:
                     f"{name} leads to more than {self.limit} resources; narrow what is asked of them.", expression=name
                 )
         for one in found:
-            self.labels.update(dict.fromkeys(_visibility(one)))
+            self.labels.update(dict.fromkeys(visibility(one.get("facts", {}))))
         return found
 
     def _select(
@@ -129,8 +129,3 @@ def _references_of(param: str, target: str) -> dict[str, Any]:
     prefix = e.StartsWith(f"{param}{SEPARATOR}{target}/")
     within = {"$and": [{"$gte": ["$$this", prefix.prefix]}, {"$lt": ["$$this", prefix.end]}]}
     return {"$filter": {"input": "$tk", "as": "this", "cond": within}}
-
-
-def _visibility(document: Document) -> list[str]:
-    labels = document.get("facts", {}).get("labels") or ()
-    return [label for label in labels if label.partition("|")[0] in VISIBILITY_SYSTEMS]

@@ -37,6 +37,7 @@ from fhirserver.store.compile import (
     hint_for,
     permission_filter,
 )
+from fhirserver.store.concealed import concealed
 from fhirserver.store.contained import FIELDS, Asked, Inside, counted, fill
 from fhirserver.store.database import Database, Document
 from fhirserver.store.explain import Explained, explain
@@ -64,7 +65,9 @@ T = TypeVar("T")
 _FIELDS = {"b": 1, "content": 1, "v": 1, "lu": 1, "t": 1, "m": 1, "del": 1, "facts": 1, "dicom": 1}
 _BODILESS = {name: 1 for name in _FIELDS if name not in {"b", "content"}}
 # What a row of a searchset needs: its bytes, and for the audit whose it is and from whom it is hidden.
-_ROW_FIELDS = {"b": 1, "v": 1, "lu": 1, "t": 1, "facts.subjects.patient": 1, "facts.labels": 1}
+_ROW_FIELDS = {
+    "b": 1, "v": 1, "lu": 1, "t": 1, "facts.subjects.patient": 1, "facts.labels": 1, "facts.released": 1,
+}  # fmt: skip
 
 # The parameters whose values `labels_in_use` gathers; how many at most, and for how many milliseconds.
 _LABELS = ("_profile", "_security", "_tag")
@@ -144,6 +147,7 @@ class ResourceStore:
         self._access = access
         self._config = config
         self._policy = access.policy
+        access.learn(lambda: concealed(database, access))
 
     def beside(self, access: Guard) -> ResourceStore:
         """The same resources as another access may see them."""

@@ -29,8 +29,9 @@ from fhirserver.search.parse import Query
 from fhirserver.store import actors
 from fhirserver.store.audit_log import stored
 from fhirserver.store.binary_content import Contents, is_whole, whole_row
+from fhirserver.store.concealed import marked
 from fhirserver.store.consent_succession import is_active, replaced, require_effect
-from fhirserver.store.consent_write import check_consent
+from fhirserver.store.consent_write import check_consent, check_release
 from fhirserver.store.database import Database, Document
 from fhirserver.store.expunge import Condemned, Purge, condemn, remove
 from fhirserver.store.facts import absent_facts, relative, static_facts
@@ -219,6 +220,7 @@ class Unit:
             "facts": current["facts"],
             "aud": current["aud"],
         }
+        document |= marked(document, document["facts"])
         before = self._resource_of(current)
         pending = _Pending(document, current, before, None)
         self._pending[reference] = pending
@@ -302,6 +304,7 @@ class Unit:
         instant = self._after(current)
         live = None if current is None or current.get("del") else current
         local = self._local(resource, parsed.body)
+        check_release(local)
         facts = static_facts(local, id_, self._custodians(current), self._policy)
         if type_ == "Binary":
             facts |= self._security_context(local)
@@ -415,9 +418,9 @@ class Unit:
             raise Unprocessable(f"{reference} is not known.", expression="Binary.securityContext")
         lent = context["facts"]
         subjects = [{"patient": subject["patient"]} for subject in lent["subjects"]]
-        copied = ("confidentiality", "sensitivities", "labels")
+        copied = ("confidentiality", "sensitivities", "labels", "released")
         return {
-            **{name: lent[name] for name in copied},
+            **{name: lent[name] for name in copied if name in lent},
             "kind": lent["kind"],
             "related": [reference],
             "subjects": subjects,
@@ -491,6 +494,7 @@ class Unit:
             facts = {**facts, "establishments": sorted(held)}
         document["facts"] = materialise(facts, [state.access() for state in states], self._policy)
         document["aud"] = audience(document["facts"])
+        document |= marked(document, document["facts"])
 
     # What the transaction reads
 

@@ -43,7 +43,7 @@ _INCLUDABLE = frozenset(SUPPORTED) - {"AuditEvent", "Binary"}
 
 _LEAST_AT_ONCE, _MOST_AT_ONCE = 100, 2_000
 
-_OF_FACTS = ("facts.subjects.patient", "facts.labels", "facts.related")
+_OF_FACTS = ("facts.subjects.patient", "facts.labels", "facts.released", "facts.related")
 _CURRENT = dict.fromkeys(("b", "content", "v", "lu", "t", "m", "new", "del", *_OF_FACTS), 1)
 _PAST = dict.fromkeys(("r", "v", "lu", "m", "new", "del", "until", "facts"), 1)
 _BODY = {"b": 1, "content": 1}
@@ -204,7 +204,7 @@ class VersionReader:
         references = sorted({name.partition(VERSION)[0] for name in names})
         visible = self._visible(sorted({reference.partition("/")[0] for reference in references}))
         wanted = {"$and": [{"_id": {"$in": references}}, visible]}
-        fields = {"v": 1, "del": 1, "facts.labels": 1}
+        fields = {"v": 1, "del": 1, "facts.labels": 1, "facts.released": 1}
         resources, history = self._database.resources, self._database.history
         then, _ = select_at(self._database, resources, wanted, fields, len(references), snapshot, hint="_id_")
         by_name: Filter = {"_id": {"$in": sorted(names)}}
@@ -275,7 +275,7 @@ class VersionReader:
         A resource with a version since some instant has its current one since that instant.
         """
         wanted = {"$and": [visible, {"lu": {"$gte": span.since}} if span.since is not None else {}]}
-        fields = {"v": 1, "facts.labels": 1}
+        fields = {"v": 1, "facts.labels": 1, "facts.released": 1}
         found = self._database.resources.find(wanted, fields).hint(by_index).limit(FEW + 1).to_list()
         return {one["_id"]: _labels(one) for one in found if one["v"] > 1} if len(found) <= FEW else None
 
@@ -300,7 +300,7 @@ class VersionReader:
         if not references:
             return {}
         wanted = {"$and": [{"_id": {"$in": list(references)}}, visible]}
-        found = self._database.resources.find(wanted, {"facts.labels": 1}).hint([("_id", 1)])
+        found = self._database.resources.find(wanted, {"facts.labels": 1, "facts.released": 1}).hint([("_id", 1)])
         return {one["_id"]: _labels(one) for one in found.to_list()}
 
     def _permitted(self, past: Iterable[Document], present: Mapping[str, list[str]]) -> list[Document]:

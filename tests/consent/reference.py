@@ -149,10 +149,12 @@ def is_opposed(asked: Asked, patient: str) -> bool:
 def is_hidden(asked: Asked) -> bool:
     codes = {label.rpartition("|")[2] for label in asked.record["labels"] if VISIBILITY in label}
     kind = asked.actor.kind
+    is_early = "released" in asked.record and asked.now < asked.record["released"]
     return (
         (kind == "professional" and "MASQUE_PS" in codes and not asked.names & set(asked.record["authors"]))
         or (kind in {"patient", "representative"} and "INVISIBLE_PATIENT" in codes)
         or (kind == "representative" and "INVISIBLE_REPRESENTANTS_LEGAUX" in codes)
+        or (kind in {"patient", "representative"} and is_early)
     )
 
 

@@ -24,6 +24,7 @@ from consent.documents import Membership, Relation
 from consent.facts import PatientAccess, materialise, security_facts
 from consent.period import interval
 from consent.policy import Policy
+from consent.release import EXTENSION, released
 from consent.request import DEFAULT_PURPOSE, Actor, Request, parse_scopes
 from tests.consent.reference import World
 
@@ -185,6 +186,8 @@ def record(name: str, short: Mapping[str, Any], policy: Policy) -> dict[str, Any
         "class": [resource_type, *short.get("codes", ())],
         "subjects": [{"patient": patient} for patient in short.get("patients", ["Patient/p"])],
     }
+    if "released" in short:
+        static["released"] = released([{"url": EXTENSION, "valueInstant": str(short["released"])}])
     if resource_type == "Consent":
         static["family"] = short.get("family")
     return static

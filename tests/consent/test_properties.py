@@ -155,6 +155,9 @@ def records(draw: st.DrawFn) -> dict[str, Any]:
         "family": draw(st.sampled_from(["grant", "base", None])),
         "lifecycle": draw(st.sampled_from([*["present"] * 9, "entered-in-error"])),
     }
+    release = draw(st.sampled_from([*[None] * 6, "2026-11-24T10:00:00+01:00", "2026-11-24T09:00:00.001Z", "never"]))
+    if release:
+        short["released"] = release
     performed = draw(st.sampled_from([None, "2026-11-20", "2026", "2024-05-01", "2026-11-25"]))
     if performed:
         short["performed"] = performed

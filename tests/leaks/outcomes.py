@@ -30,6 +30,7 @@ from tests.leaks.world import (
     in_error,
     label,
     member,
+    release,
     years_ago,
 )
 
@@ -209,6 +210,8 @@ OUTCOMES: Final = (
     Outcome("other-patient", _always(_FORMER.reference("Patient")), _all(member(_DOCTOR))),
     Outcome("other-establishment", _other_establishment, _all(member(_DOCTOR))),
     Outcome("hidden-from-patient", _person("Patient"), _looked_at(label("INVISIBLE_PATIENT", _VISIBILITY)), CLINICAL),
+    Outcome("not-released", _person("Patient"), _looked_at(release("2099-01-01T00:00:00Z")), CLINICAL),
+    Outcome("held-back-later", _person("Patient"), _part(release("2099-01-01T00:00:00Z")), CLINICAL),
     Outcome("hidden-later", _person("Patient"), _part(label("INVISIBLE_PATIENT", _VISIBILITY)), CLINICAL),
     Outcome(
         "hidden-from-parent",

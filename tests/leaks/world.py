@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from pydicom import dcmread
 
+from consent.release import EXTENSION
 from fhirserver.demo import images, resources
 from fhirserver.demo.credentials import ClientToken, Keys, Operator, PersonalToken
 from fhirserver.demo.http import Caller
@@ -229,6 +230,16 @@ def label(code: str, system: str) -> Change:
     def change(resource: Resource) -> Resource:
         meta = resource.get("meta", {})
         return {**resource, "meta": {**meta, "security": [{"system": system, "code": code}]}}
+
+    return change
+
+
+def release(instant: str) -> Change:
+    """Let the person concerned see it from this instant on."""
+
+    def change(resource: Resource) -> Resource:
+        said = {"url": EXTENSION, "valueInstant": instant}
+        return {**resource, "extension": [*resource.get("extension", ()), said]}
 
     return change
 
