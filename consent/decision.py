@@ -74,6 +74,10 @@ SENTENCES: dict[str, dict[str, str]] = {
         "fr": "La personne a ouvert cet élément à ce destinataire.",
         "en": "The person opened this record to this recipient.",
     },
+    "permit-break-glass": {
+        "fr": "Le médecin a ouvert le dossier en urgence (bris de glace).",
+        "en": "The physician opened the record in an emergency (break-glass).",
+    },
     "permit-directory": {
         "fr": "L'annuaire est lisible par tous les utilisateurs admis.",
         "en": "The directory may be read by every admitted user.",
@@ -157,6 +161,14 @@ SENTENCES: dict[str, dict[str, str]] = {
     "authority-ended": {
         "fr": "L'autorité du représentant a pris fin ou n'a pas commencé.",
         "en": "The representative's authority has ended, or has not begun.",
+    },
+    "btg-not-eligible": {
+        "fr": "Ce professionnel ne peut pas ouvrir un dossier en urgence.",
+        "en": "This professional may not open a record in an emergency.",
+    },
+    "btg-objection": {
+        "fr": "La personne s'est opposée à la consultation de son dossier en urgence.",
+        "en": "The person objected to their record being read in an emergency.",
     },
     "no-relationship": {
         "fr": "Aucune relation en vigueur avec la personne.",

@@ -35,7 +35,10 @@ from consent.rules.rule import Question
 
 PLANS_KEPT = 512
 """How many prepared questions a process keeps: about one for each type that each signed-in actor is reading."""
-NO_REDISCLOSURE = "no-redisclosure"
+_OBLIGATIONS: dict[str, tuple[str, ...]] = {
+    "permit-grant": ("audit-decision", "no-redisclosure"),
+    "permit-break-glass": ("audit-decision", "notify-break-glass"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +249,7 @@ def _absent(reasons: list[Reason], now: datetime) -> Decision:
 
 
 def _permit(reasons: list[Reason], now: datetime) -> Decision:
-    granted = reasons[0].code == "permit-grant"
-    obligations = ("audit-decision", NO_REDISCLOSURE) if granted else ("audit-decision",)
+    obligations = _OBLIGATIONS.get(reasons[0].code, ("audit-decision",))
     return Decision("permit", reasons[0].code, now, "permitted", tuple(reasons), obligations)
 
 
@@ -352,7 +354,7 @@ def _audience(actor: Actor) -> frozenset[str]:
         case "patient":
             keys |= actor.patients
         case "professional":
-            keys |= actor.keys
+            keys |= actor.keys | actor.emergencies
         case "system":
             keys.add(f"custodian:{actor.organization}")
         case "auditor":

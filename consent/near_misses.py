@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from consent.condition import NOW, AllOf, AnyOf, AtMost, Condition, GreaterThan, In, Is, Not, Some
+from consent.eligibility import PURPOSE, is_eligible
 from consent.rules.rule import IN_FORCE, Question
-from consent.rules.terms import CARE_KINDS, ORDINARY, base_permits, related
+from consent.rules.terms import CARE_KINDS, ORDINARY, base_permits, emergency_base, in_session, objecting, related
 
 _NOT_IN_FORCE = Not(IN_FORCE)
 
@@ -16,6 +17,25 @@ def near_misses(question: Question) -> list[tuple[str, Condition]]:
         return [("authority-ended", Some("relations", ended))]
     if question.actor.kind != "professional":
         return []
+    return [*_in_emergency(question), *_of_professional(question)]
+
+
+def _in_emergency(question: Question) -> list[tuple[str, Condition]]:
+    if question.purpose != PURPOSE or not question.actor.emergencies:
+        return []
+    session = in_session(question)
+    if not is_eligible(question.actor, question.policy):
+        return [("btg-not-eligible", session)]
+    permits = AllOf(session, emergency_base(question))
+    return [
+        ("btg-objection", AllOf(session, objecting(question))),
+        ("matrix-refusal", AllOf(permits, Not(CARE_KINDS))),
+        ("label-not-covered", AllOf(permits, Not(ORDINARY))),
+        ("not-covered-by-consent", AllOf(session, Not(emergency_base(question)))),
+    ]
+
+
+def _of_professional(question: Question) -> list[tuple[str, Condition]]:
     named = In("key", question.names)
     acting = In("organization", {None, question.actor.organization})
     professional = In("kind", {"declared", "treating"})

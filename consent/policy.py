@@ -42,6 +42,8 @@ HEALTH_PROFESSIONS = _codes((_PROFESSIONS, _PROFESSIONS_URL), "10 21 40 50 60 70
 )
 """Physician, pharmacist, dentist, midwife, nurse, physiotherapist, radiographer (TRE_G15), and HL7's examples of
 them."""
+EMERGENCY_PROFESSIONS = _codes((_PROFESSIONS, _PROFESSIONS_URL), "10") | _codes((_PRACTITIONER_ROLE,), "doctor")
+"""Who may break the glass: physicians. A region adds others."""
 PROFESSION_SYSTEMS = frozenset(
     {
         _PROFESSIONS,
@@ -78,6 +80,9 @@ class Policy:
     implicit: str = "https://profiles.ihe.net/ITI/PCF/Policy-basic-normal"
     implicit_purposes: frozenset[str] = frozenset({"TREAT", "ETREAT", "BTG"})
     implicit_confidentiality: int = 4
+
+    emergency_professions: frozenset[str] = EMERGENCY_PROFESSIONS
+    emergency_window: timedelta = timedelta(minutes=60)
 
     treating_window: timedelta = timedelta(days=90)
     span: Literal["record", "exam"] = "record"

@@ -100,6 +100,7 @@ class Actor:
     a relation or a Consent may mean this actor now (see `care_team.actor_keys`). `patients` holds a patient's own
     references. `professions`, `specialties` and `sectors` are "system|code" of the chosen activity.
     `concealed` are the resources that are hidden from this person now; it is stated where the trail is asked for.
+    `emergencies` are the patients for whom this professional has broken the glass, while the session lasts.
     """
 
     kind: ActorKind
@@ -117,6 +118,7 @@ class Actor:
     launch_patient: str | None = None
     client_id: str | None = None
     concealed: frozenset[str] = frozenset()
+    emergencies: frozenset[str] = frozenset()
     display: str | None = field(default=None, compare=False)
 
     def __hash__(self) -> int:

@@ -59,6 +59,7 @@ class Access:
     """Who acts, for what purpose, since when; built from a verified token for each request.
 
     `now` is the one instant (UTC) at which the whole request is decided. `request_id` correlates answer and audit.
+    `sessions` are the caller's sessions of break-glass, by patient.
     """
 
     actor: Actor
@@ -71,6 +72,7 @@ class Access:
     policy: Policy = DEFAULT
     decisions: list[Noted] = field(default_factory=list)
     began: float = field(default_factory=monotonic)
+    sessions: Mapping[str, str] = field(default_factory=dict)
     _look_up: Callable[[], frozenset[str]] | None = None
 
     def instant(self) -> datetime:
@@ -199,13 +201,19 @@ def actor_of(
 def policy_of(config: Config) -> Policy:
     """The region's access policy as the settings choose it."""
     span: Literal["record", "exam"] = "exam" if config.treating_span == "exam" else "record"
-    return Policy(treating_window=timedelta(days=config.treating_days), span=span, timezone=config.zone)
+    return Policy(
+        treating_window=timedelta(days=config.treating_days),
+        emergency_window=timedelta(minutes=config.break_glass_minutes),
+        span=span,
+        timezone=config.zone,
+    )
 
 
 # Who the server is when it acts for itself: a name, and why it may read without a person's token.
 SYSTEM_ACCESSES = {
     "dicom-patient-resolution": "Find the Patient whom the header of a stored DICOM instance names.",
     "explanation": "Explain to an operator or auditor why a resource is open or closed to somebody.",
+    "break-glass": "Look at the will of the person before a physician breaks the glass, and have it reviewed.",
     "operator": "Answer the operator's own commands on the machine that holds the data.",
 }
 

@@ -181,6 +181,9 @@ class Config:
         "FHIRSERVER_REFERENTIAL_INTEGRITY",
         "Whether what a resource refers to must be here, and stay while it does: 'on' or 'off'.",
     )
+    break_glass_minutes: int = _setting(
+        60, "FHIRSERVER_BREAK_GLASS_MINUTES", "Minutes after which a session of break-glass ends by itself."
+    )
     treating_days: int = _setting(
         90, "FHIRSERVER_TREATING_DAYS", "Days after an exam during which who performed it sees the whole record."
     )

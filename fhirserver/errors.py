@@ -30,12 +30,16 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One issue of an OperationOutcome: severity, FHIR issue code, text, and where (a FHIRPath expression)."""
+    """One issue of an OperationOutcome: severity, FHIR issue code, text, and where (a FHIRPath expression).
+
+    `coding` is a code that says more, as system and code.
+    """
 
     severity: str
     code: str
     diagnostics: str
     expression: str | None = None
+    coding: tuple[str, str] | None = None
 
 
 class FhirError(Exception):

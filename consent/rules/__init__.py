@@ -10,6 +10,7 @@ from consent.rules import (
     audit_trail,
     author,
     blocked_professional,
+    break_glass,
     concealed,
     consent_deny,
     custodian,
@@ -55,6 +56,8 @@ RULES: tuple[Rule, ...] = (
     labelled_relation.RULE,
     author.RULE,
     grant.RULE,
+    # 8 emergency, in the order of the permits
+    break_glass.RULE,
     directory.RULE,
     operator.RULE,
     audit_trail.RULE,

@@ -13,6 +13,7 @@ from consent.condition import (
     Nothing,
     Some,
 )
+from consent.eligibility import PURPOSE
 from consent.rules.rule import IN_FORCE, Question
 
 ORDINARY = Is("ordinary", True)  # noqa: FBT003 - the value that is compared
@@ -62,6 +63,39 @@ def base_permits(question: Question) -> Condition:
         AllOf(Everything() if covered else Nothing(), Not(Some("base", IN_FORCE))),
         permitting(question, Is("family", "base")),
     )
+
+
+def in_session(question: Question) -> Condition:
+    """Return: the actor has broken the glass for the patient, and the session lasts."""
+    return In("patient", question.actor.emergencies)
+
+
+def objecting(question: Question) -> Condition:
+    """Return: the person objected beforehand to emergency access, by this actor or by anybody."""
+    return objecting_to(question.names | {"*"})
+
+
+def objecting_to(names: frozenset[str]) -> Condition:
+    """Return: a deny in force reaches one of these names, for an emergency or for any purpose, without exception.
+
+    The exception is a permit of the same Consent for BTG.
+    """
+    reached = In("keys", names)
+    anyway = AllOf(In("keys", names | {"*"}), In("purposes", {PURPOSE, "*"}), IN_FORCE)
+    objected = AllOf(Is("effect", "deny"), reached, In("purposes", {"ETREAT", PURPOSE, "*"}), IN_FORCE)
+    return Some("rulings", AllOf(objected, Not(Some("unless", anyway))))
+
+
+def emergency_base(question: Question) -> Condition:
+    """Return: the base Consent in force, or the implicit policy, lets a declared professional read.
+
+    What it permits for treatment it permits in an emergency; what it says of BTG itself counts as it stands.
+    """
+    addressed = AllOf(In("keys", question.names | {"*"}), In("purposes", {"TREAT", "*"}), IN_FORCE)
+    of_base = AllOf(Is("family", "base"), addressed)
+    permits = Some("rulings", AllOf(Is("effect", "permit"), of_base))
+    denies = Some("rulings", AllOf(Is("effect", "deny"), of_base, Not(Some("unless", addressed))))
+    return AnyOf(base_permits(question), AllOf(permits, Not(denies)))
 
 
 def represents(question: Question) -> Condition:

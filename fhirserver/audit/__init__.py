@@ -11,10 +11,12 @@ from __future__ import annotations
 from fhirserver.audit.caller import Caller
 from fhirserver.audit.decisions import consent_events, refusal_events
 from fhirserver.audit.dicom import dicom_events
+from fhirserver.audit.emergency import emergency_events
 from fhirserver.audit.event import Event
 from fhirserver.audit.hidden import by_labels, disclosed, labels_of, labels_of_any
 from fhirserver.audit.interactions import (
     history_events,
+    named_patients,
     operation_events,
     read_events,
     search_events,
@@ -30,10 +32,12 @@ __all__ = [
     "consent_events",
     "dicom_events",
     "disclosed",
+    "emergency_events",
     "flush",
     "history_events",
     "labels_of",
     "labels_of_any",
+    "named_patients",
     "operation_events",
     "operator_events",
     "read_events",

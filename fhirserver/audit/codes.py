@@ -39,6 +39,9 @@ AUTHZ_ROLE: Final = _coding(f"{BALP}CodeSystem/AuthZsubType", "AuthZ-Role")
 AUDIT_LOG_USED: Final = dcm("110101", "Audit Log Used")
 LOGIN: Final = dcm("110122", "Login")
 LOGOUT: Final = dcm("110123", "Logout")
+EMERGENCY_OVERRIDE_STARTED: Final = dcm("110127", "Emergency Override Started")
+EMERGENCY_OVERRIDE_STOPPED: Final = dcm("110138", "Emergency Override Stopped")
+BREAK_GLASS: Final = "urn:fhirserver:break-glass"
 SOFTWARE_CONFIGURATION: Final = dcm("110131", "Software Configuration")
 SECURITY_ROLES_CHANGED: Final = dcm("110136", "Security Roles Changed")
 

@@ -110,5 +110,6 @@ def _entities(
         else:
             yield parts.subject_of_change(what, (("interaction", interaction),))
         yield parts.request(access.request_id)
+        yield from parts.sessions_of(access, patient)
     if access.token_id:
         yield parts.token(access.token_id)

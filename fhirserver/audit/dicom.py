@@ -77,7 +77,7 @@ def dicom_events(
             caller,
             role,
             moment,
-            (_patient(patient), *told, request) if patient else (*whole, request),
+            (_patient(patient), *told, request, *parts.sessions_of(access, patient)) if patient else (*whole, request),
             patient=patient,
             labels=labels,
             about=about or (() if study is None else (study,)),

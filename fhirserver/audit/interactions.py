@@ -209,7 +209,14 @@ def _query_events(
             caller,
             "query",
             moment,
-            (whole, request) if patient is None else (asked, parts.patient(patient, counts[patient, hiding]), request),
+            (whole, request)
+            if patient is None
+            else (
+                asked,
+                parts.patient(patient, counts[patient, hiding]),
+                request,
+                *parts.sessions_of(access, patient),
+            ),
             patient=patient,
             labels=hiding,
             about=about,
@@ -231,7 +238,7 @@ def _events(access: Access, interaction: str, row: Row, data: Entity) -> list[Ev
             caller,
             role,
             moment,
-            _entities(data, patient, request),
+            (*_entities(data, patient, request), *parts.sessions_of(access, patient)),
             patient=patient,
             labels=labels,
             about=told_of(row),
@@ -251,6 +258,11 @@ def _shape(interaction: str, *, is_about_patient: bool, extra: tuple[tuple[str, 
 
 def _entities(data: Entity, patient: str | None, request: Entity) -> tuple[Entity, ...]:
     return (data, parts.patient(patient), request) if patient else (data, request)
+
+
+def named_patients(type_: str, query_string: str) -> frozenset[str]:
+    """The patients whom a query names, as references."""
+    return frozenset(_named_patients(type_, query_string))
 
 
 def _named_patients(type_: str, query_string: str) -> Iterator[str]:

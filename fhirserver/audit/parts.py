@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from fhirserver.access import Access
 from fhirserver.audit import codes
 from fhirserver.audit.caller import Caller
 from fhirserver.config import Config
@@ -331,6 +332,29 @@ def request(request_id: str) -> Filled:
 def _request() -> Template:
     entity = {"what": {"identifier": {"value": _BLANK_ID}}, "type": codes.REQUEST_ID}
     return Template(_entity(entity), (_BLANK_ID,))
+
+
+def session(name: str, details: Iterable[tuple[str, str]] = ()) -> Part:
+    """The session of break-glass in which something was done."""
+    entity: dict[str, Any] = {
+        "what": {"identifier": {"system": codes.BREAK_GLASS, "value": name}},
+        "type": codes.SYSTEM_OBJECT,
+        "role": codes.SECURITY_USER,
+    }
+    if detail := _details(details):
+        entity["detail"] = detail
+    return _entity(entity)
+
+
+@lru_cache(maxsize=1_024)
+def _kept_session(name: str) -> Part:
+    return session(name)
+
+
+def sessions_of(access: Access, patient: str | None) -> tuple[Part, ...]:
+    """The session in which the caller reads of a patient, if any."""
+    name = access.sessions.get(patient or "") if access.sessions else None
+    return () if name is None else (_kept_session(name),)
 
 
 def subject_of_change(name: str, details: Iterable[tuple[str, str]] = ()) -> Part:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from consent.eligibility import is_eligible
 from fhirserver import audit
 from fhirserver.errors import BadRequest
 from fhirserver.interactions.context import PAGE, Context, Pairs
@@ -30,7 +31,8 @@ class Searchset:
     `path` is where the search was asked, below the FHIR base. `related` is the sealed position of what the page could
     not include. A page of such a rest has no matches; its `next` leads to what is still left. `is_stopped` says that
     iteration ended before its end. Where contained resources themselves are wanted, `inside` are the matches, and
-    `rows` the rows that hold them.
+    `rows` the rows that hold them. `may_break_glass` says that a
+    physician named one patient and saw nothing of them.
     """
 
     path: str
@@ -42,6 +44,7 @@ class Searchset:
     related: str | None = None
     is_stopped: bool = False
     inside: Sequence[Inside] | None = None
+    may_break_glass: bool = False
 
 
 def search_type(context: Context, type_: str, pairs: Pairs, *, handling: Handling = "strict") -> Searchset:
@@ -68,9 +71,32 @@ def page(context: Context, path: str, query: Query, after: Cursor | None, *, abo
     following, related = _sealed(context, path, query, found.next), _sealed(context, path, query, found.rest)
     if is_rest:
         return Searchset(path, query, (), found.included, None, related, None, found.is_stopped)
+    may = after is None and not found.rows and not found.total and _may_break_glass(context, path, query)
     return Searchset(
-        path, query, found.rows, found.included, found.total, following, related, found.is_stopped, found.inside
+        path,
+        query,
+        found.rows,
+        found.included,
+        found.total,
+        following,
+        related,
+        found.is_stopped,
+        found.inside,
+        may,
     )
+
+
+def _may_break_glass(context: Context, path: str, query: Query) -> bool:
+    """Whether a physician names one patient whom they may not see now: absent and refused are alike here, too.
+
+    It is asked only where nothing was found, and costs the same query whether or not there is such a patient.
+    """
+    access = context.access
+    if not is_eligible(access.actor, access.policy) or not access.admits("read", "Patient"):
+        return False
+    type_ = "Patient" if query.type == "Patient" else path.rpartition("/")[2]
+    named = audit.named_patients(type_, urlencode(query.self_pairs))
+    return len(named) == 1 and not context.store.readable(named)
 
 
 def _sealed(context: Context, path: str, query: Query, position: Position | None) -> str | None:

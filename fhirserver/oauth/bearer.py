@@ -12,12 +12,13 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from flask import Request, current_app
 
+from consent.eligibility import PURPOSE
 from consent.request import DEFAULT_PURPOSE, Actor, ActorKind, Scope, parse_scopes
 from fhirserver import audit
 from fhirserver.access import Access, actor_of, policy_of
@@ -26,7 +27,7 @@ from fhirserver.errors import Unauthenticated
 from fhirserver.oauth.access_token import Claims, InvalidAccessTokenError, Verifier
 from fhirserver.oauth.keys import SigningKeys
 from fhirserver.oauth.scopes import narrow
-from fhirserver.store import actors, documents
+from fhirserver.store import actors, documents, emergencies
 from fhirserver.store.database import Database
 from fhirserver.store.standing import Standing
 
@@ -102,13 +103,21 @@ class Bearer:
         return self._access(self._amounting_to(claims, now), now, name)
 
     def _access(self, verified: _Verified, now: datetime, name: str) -> Access:
+        actor = verified.system or self._person(verified, now)
+        purpose = verified.claims.purpose or DEFAULT_PURPOSE[verified.kind]
+        sessions: dict[str, str] = {}
+        if purpose == PURPOSE and actor.kind == "professional":
+            sessions = emergencies.active(self._database, actor.reference, actor.organization, now)
+            if sessions:
+                actor = replace(actor, emergencies=frozenset(sessions))
         return Access(
-            verified.system or self._person(verified, now),
-            verified.claims.purpose or DEFAULT_PURPOSE[verified.kind],
+            actor,
+            purpose,
             now,
             name,
             token_id=verified.claims.token_id,
             policy=self._policy,
+            sessions=sessions,
         )
 
     def forget(self, token_id: str) -> None:

@@ -9,6 +9,7 @@ https://hl7.org/fhir/R4/operations.html
 from __future__ import annotations
 
 from fhirserver.operations import (
+    break_glass,
     diff,
     document,
     everything,
@@ -44,6 +45,8 @@ OFFERED: tuple[Operation, ...] = (
     share.REVOKE,
     explain_access.OPERATION,
     who_can_access.OPERATION,
+    break_glass.BEGIN,
+    break_glass.END,
     expunge.OPERATION,
     graphql.OPERATION,
     reindex.OPERATION,

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from consent.policy import ACT_REASON
 from fhirserver.errors import Issue
 from fhirserver.interactions.batch import Answer
 from fhirserver.interactions.context import PAGE, Pairs
@@ -47,7 +48,7 @@ def searchset(found: Searchset, base: str) -> bytes:
         else:
             entries += [_found(one.row, base, shape(one.row), b"match", one.container) for one in found.inside]
         entries += [_found(row, base, shape_included(row), b"include") for row in found.included]
-        if issues := [*_ignored(query), *_not_included(found)]:
+        if issues := [*_ignored(query), *_not_included(found), *_suppressed(found)]:
             entries.append(_outcome(issues))
     return _bundle("searchset", links, entries, found.total)
 
@@ -134,6 +135,14 @@ def _found(row: Row, base: str, body: bytes, mode: bytes, container: str = "") -
 
 def _outcome(issues: Sequence[Issue]) -> bytes:
     return b'{"resource":' + operation_outcome(issues) + b',"search":{"mode":"outcome"}}'
+
+
+def _suppressed(found: Searchset) -> list[Issue]:
+    """To a physician who names one patient and sees nothing of them, whether or not there is anything."""
+    if not found.may_break_glass:
+        return []
+    text = "What is not shown here may be opened in an emergency, by Patient/[id]/$break-glass."
+    return [Issue("information", "suppressed", text, coding=(ACT_REASON, "ETREAT"))]
 
 
 def _ignored(query: Query) -> list[Issue]:

@@ -21,7 +21,10 @@ def operation_outcome(issues: Iterable[Issue]) -> bytes:
 
 
 def _issue(issue: Issue) -> dict[str, object]:
-    element: dict[str, object] = {"severity": issue.severity, "code": issue.code, "diagnostics": issue.diagnostics}
+    element: dict[str, object] = {"severity": issue.severity, "code": issue.code}
+    if issue.coding:
+        element["details"] = {"coding": [dict(zip(("system", "code"), issue.coding, strict=True))]}
+    element["diagnostics"] = issue.diagnostics
     if issue.expression:
         element["expression"] = [issue.expression]
     return element

@@ -57,8 +57,11 @@ def permission_filter(permission: Permission) -> RawBSONDocument:
 
 
 def _known(type_: str) -> c.Known:
-    """What is true of the facts of every resource of a type. A Binary has the kind of the resource it hangs on."""
-    declaration = None if type_ == "Binary" else SUPPORTED.get(type_)
+    """What is true of the facts of every resource of a type.
+
+    A Binary has the kind of the resource it hangs on, and a Task that reviews break-glass that of the trail.
+    """
+    declaration = None if type_ in {"Binary", "Task"} else SUPPORTED.get(type_)
     return {} if declaration is None else {"kind": declaration.kind, "subjects": {"kind": declaration.kind}}
 
 

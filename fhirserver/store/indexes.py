@@ -87,6 +87,9 @@ JOBS = (
     IndexModel([("expires", ASCENDING)], name="expiry", expireAfterSeconds=0),
     IndexModel([("caller", ASCENDING), ("state", ASCENDING)], name="by-caller"),
 )
+EMERGENCIES = (IndexModel([("subject", ASCENDING), ("until", ASCENDING)], name="by-subject"),)
+# Those that wait are few; those that were sent are looked up by patient.
+NOTICES = (IndexModel([("sent", ASCENDING), ("at", ASCENDING)], name="by-sending"),)
 INSTANCES = (IndexModel([("study", ASCENDING), ("series", ASCENDING), ("number", ASCENDING)], name="by-study"),)
 
 
@@ -116,6 +119,8 @@ def create_indexes(database: Database) -> None:
         (database.locks, LOCKS),
         (database.writers, WRITERS),
         (database.jobs, JOBS),
+        (database.emergencies, EMERGENCIES),
+        (database.notices, NOTICES),
     ):
         if collection.name in present:
             _drop_changed(collection, models)

@@ -26,7 +26,7 @@ from fhirserver.config import Config
 from fhirserver.errors import Conflict, Forbidden, MethodNotAllowed, NotFound, PreconditionFailed, Unprocessable
 from fhirserver.search.expression import Expression
 from fhirserver.search.parse import Query
-from fhirserver.store import actors
+from fhirserver.store import actors, emergencies
 from fhirserver.store.audit_log import stored
 from fhirserver.store.binary_content import Contents, is_whole, whole_row
 from fhirserver.store.concealed import marked
@@ -117,6 +117,7 @@ class Unit:
         self._superseded: list[Row] = []
         self._consequences: set[str] = set()
         self._instances: list[Document] = []
+        self._others: dict[str, list[Document]] = {}
 
     # The interactions
 
@@ -152,10 +153,12 @@ class Unit:
         id_: str | None = None,
         is_fresh: bool = False,
         dicom: Mapping[str, Any] | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> Row:
         """Store a new resource; `id_` only where the server itself computes it. Raises Forbidden where refused.
 
-        `is_fresh` says that the id was drawn for this very resource, so that nothing can exist under it.
+        `is_fresh` says that the id was drawn for this very resource, so that nothing can exist under it. `facts` are
+        what the server itself knows of a resource that it makes.
         """
         type_ = parsed.resource["resourceType"]
         if id_ is None:
@@ -165,7 +168,7 @@ class Unit:
                 self._states.setdefault(f"Patient/{id_}", PatientState(f"Patient/{id_}"))
         elif self._current(f"{type_}/{id_}") is not None:
             raise Conflict(f"{type_}/{id_} exists already.")
-        return self._write("create", parsed, id_, None, dicom, "POST")
+        return self._write("create", parsed, id_, None, dicom, "POST", facts)
 
     def update(
         self,
@@ -237,6 +240,15 @@ class Unit:
         """Write rows of DICOM instances in this transaction."""
         self._instances.extend(instances)
 
+    def put(self, collection: Literal["emergencies", "notices"], documents: Iterable[Document]) -> None:
+        """Write new rows of a collection that holds no resources, in this transaction."""
+        self._others.setdefault(collection, []).extend(documents)
+
+    def end_emergencies(self, patient: str) -> Sequence[Document]:
+        """End the caller's sessions of break-glass for a patient, in this transaction; those that lasted."""
+        actor, now = self._guard.actor, self._guard.now
+        return emergencies.end(self._database, self._session, (actor.reference, actor.organization), patient, now)
+
     def expunge(self, purge: Purge) -> Condemned:
         """Remove rows for good, in this transaction; the objects that they name are the caller's to remove."""
         condemned = condemn(self._database, self._session, purge)
@@ -273,10 +285,11 @@ class Unit:
         current: Document | None,
         dicom: Mapping[str, Any] | None,
         method: str,
+        stated: Mapping[str, Any] | None = None,
     ) -> Row:
         type_ = parsed.resource["resourceType"]
         self._refuse_twice(f"{type_}/{id_}")
-        document, local = self._next(parsed, id_, current, dicom, method)
+        document, local = self._next(parsed, id_, current, dicom, method, stated)
         decision = self._guard.decide(interaction, document["facts"])
         if decision.effect != "permit":
             if self._guard.custodian is not None and type_ != "Patient":
@@ -295,6 +308,7 @@ class Unit:
         current: Document | None,
         dicom: Mapping[str, Any] | None,
         method: str,
+        stated: Mapping[str, Any] | None = None,
     ) -> tuple[Document, Mapping[str, Any]]:
         """The next version, complete with what follows from it, and the resource with references of this server."""
         resource = {**parsed.resource, "id": id_}
@@ -308,6 +322,7 @@ class Unit:
         facts = static_facts(local, id_, self._custodians(current), self._policy)
         if type_ == "Binary":
             facts |= self._security_context(local)
+        facts |= stated or {}
         if type_ == "Consent":
             check_consent(local, self._policy, self._database, self._session)
         document: Document = {
@@ -559,6 +574,8 @@ class Unit:
         changed = [state for state in self._states.values() if state.is_changed]
         writes = Writes()
         writes.insert("audit", self.events)
+        for collection, documents in self._others.items():
+            writes.insert(collection, documents)
         writes.update("resources", self._rewrites({state.patient for state in changed if state.is_stale}))
         for pending in self._pending.values():
             if not pending.document.get("del"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -211,6 +211,8 @@ def professional_may_read(asked: Asked, patient: str) -> bool:
         family(consent) == "base" and is_typed(consent) and within(provisions_of(consent)[0], asked.now)
         for consent in consents
     )
+    if emergency_permits(asked, patient, consents, base_in_force=base_in_force):
+        return True
     if base_in_force:
         based = any(family(consent) == "base" for consent in permits)
     else:
@@ -224,6 +226,47 @@ def professional_may_read(asked: Asked, patient: str) -> bool:
         return False
     ordinary = record["confidentiality"] <= 4 and not record["sensitivities"]
     return ordinary or bool(permits)
+
+
+def emergency_permits(asked: Asked, patient: str, consents: list[dict[str, Any]], *, base_in_force: bool) -> bool:
+    """A physician in a session for the patient: as one who is declared, unless the person objected beforehand."""
+    physicians = {"urn:oid:1.2.250.1.71.1.2.7|10", "http://terminology.hl7.org/CodeSystem/practitioner-role|doctor"}
+    if asked.purpose != "BTG" or patient not in asked.actor.emergencies or not asked.actor.professions & physicians:
+        return False
+    if any(objects_to_emergency(consent, asked) for consent in consents):
+        return False
+    for_btg = [consent for consent in consents if matching_permits(consent, asked)]
+    based = not base_in_force or any(family(consent) == "base" for consent in for_btg)
+    if not based:
+        treating = replace(asked, purpose="TREAT")
+        said = {effect for each in consents if family(each) == "base" for effect, _ in voices(each, treating)}
+        based = said == {"permit"}
+    named = any(
+        coding.get("code") == "BTG" and coding.get("system", ACT_REASON) == ACT_REASON
+        for consent in for_btg
+        for permit in matching_permits(consent, asked)
+        for coding in permit.get("purpose", [])
+    )
+    ordinary = asked.record["confidentiality"] <= 4 and not asked.record["sensitivities"]
+    return based and (ordinary or named)
+
+
+def matching_permits(consent: Json, asked: Asked) -> list[Json]:
+    return [each for each in matching_provisions(consent, asked) if each["type"] == "permit"]
+
+
+def objects_to_emergency(consent: Json, asked: Asked) -> bool:
+    """A deny for an emergency or for anything; a permit for BTG nested in a denying root takes it back."""
+    if is_untyped_optout(consent):
+        return True
+    for purpose in ("ETREAT", "BTG"):
+        for deny in matching_provisions(consent, replace(asked, purpose=purpose)):
+            if deny["type"] != "deny":
+                continue
+            excepted = not deny.get("nested") and any(p.get("nested") for p in matching_permits(consent, asked))
+            if not excepted:
+                return True
+    return False
 
 
 # ------------------------------------------------------------------------------------------------------------ relations
@@ -394,19 +437,24 @@ def voices(consent: Json, asked: Asked) -> list[tuple[str, Json]]:
     """
     if is_untyped_optout(consent):
         return [("deny", {"actor": None})]
+    matching = matching_provisions(consent, asked)
+    nested = [provision for provision in matching if provision.get("nested")]
+    for speaking in ([each for each in nested if each["type"] == "deny"], nested, matching):
+        if speaking:
+            return [(speaking[0]["type"], provision) for provision in speaking]
+    return []
+
+
+def matching_provisions(consent: Json, asked: Asked) -> list[dict[str, Any]]:
+    """The provisions that match the request and are enforced."""
     enforced = is_typed(consent) and not (family(consent) is None and consent["provision"]["type"] == "permit")
-    matching = [
+    return [
         provision
         for provision in provisions_of(consent)
         if (enforced or (provision.get("nested") and provision["type"] == "deny"))
         and not (provision["type"] == "permit" and family(consent) == "grant" and not provision.get("actor"))
         and matches(provision, asked)
     ]
-    nested = [provision for provision in matching if provision.get("nested")]
-    for speaking in ([each for each in nested if each["type"] == "deny"], nested, matching):
-        if speaking:
-            return [(speaking[0]["type"], provision) for provision in speaking]
-    return []
 
 
 def matches(provision: Json, asked: Asked) -> bool:

@@ -160,6 +160,7 @@ def build_actor(person: Mapping[str, Any], world: World, now: datetime, policy: 
         scopes=parse_scopes(person.get("scopes", f"{context}/*.cruds")),
         launch_patient=person.get("launch-patient"),
         client_id=person.get("client"),
+        emergencies=frozenset(person.get("sessions", ())),
     )
 
 

@@ -30,6 +30,7 @@ PEOPLE: list[dict[str, Any]] = [
     {"reference": "Practitioner/a", "kind": "auditor"},
     {"reference": "Client/o", "kind": "operator", "category": "operator"},
     {"reference": "Practitioner/d", "scopes": "patient/*.rs", "launch-patient": "Patient/p"},
+    {"reference": "Practitioner/e", "professions": ["urn:oid:1.2.250.1.71.1.2.7|10"], "sessions": ["Patient/p"]},
 ]
 ACTORS = ["Practitioner/d", "Practitioner/e", "PractitionerRole/d-at-c", "Organization/c", "CareTeam/inner", "Group/g"]
 HOUSE = {"CareTeam": "house", "subject": "Patient/p", "members": ["Practitioner/d", "CareTeam/inner", "Organization/c"]}
@@ -292,3 +293,24 @@ def test_narrowing_the_scopes_never_adds_a_row(
     held = facts(seen, with_records(world, seen), DEFAULT)
 
     assert decide(actor, request, held).is_permit or not decide(narrower, request, held).is_permit
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds(), records())
+def test_break_glass_opens_no_more_than_a_declared_member_sees_where_no_consent_speaks_of_it(
+    world: reference.World, seen: dict[str, Any]
+):
+    silent = [
+        each
+        for each in world.resources
+        if each["resourceType"] != "Consent" or ("BTG" not in str(each) and "'TREAT'" not in str(each))
+    ]
+    member = expand({"CareTeam": "member", "subject": "Patient/p", "members": ["Practitioner/e"]})
+    person = PEOPLE[-1]
+    outside = replace(world, resources=silent)
+    inside = replace(world, resources=[*silent, member])
+
+    in_emergency = decision_in(outside, person, "BTG", seen)
+    as_member = decision_in(inside, {**person, "sessions": []}, "TREAT", seen)
+
+    assert as_member.is_permit or not in_emergency.is_permit
