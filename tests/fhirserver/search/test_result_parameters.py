@@ -59,6 +59,7 @@ def test_contained_resources_are_searched_where_it_is_said_and_they_or_their_con
     assert searched("_contained=true") == ([inside], False)
     assert searched("_contained=both&_containedType=contained") == ([own, inside], True)
     assert refusal("AuditEvent", "_contained=true").code == "not-supported"
+    assert refusal("Patient", "_contained=true&_containedType=x").expression == "_containedType"
     assert refusal("Patient", "_contained=true&_include=Patient:organization").expression == "_contained"
     assert refusal("Patient", "_contained=true&_sort=birthdate").expression == "_sort"
 
