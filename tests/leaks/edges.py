@@ -567,6 +567,7 @@ def _operations() -> Iterator[Edge]:
     yield from _lastn_document_and_diff()
     yield from _graphql()
     yield from _for_operators()
+    yield from _in_emergencies()
     yield from _explanations()
     yield from _consents()
 
@@ -735,6 +736,26 @@ def _for_operators() -> Iterator[Edge]:
             ("Patient",),
             tells=False,
         )
+
+
+def _in_emergencies() -> Iterator[Edge]:
+    """Break-glass as far as nothing is begun by it; what a physician is told who begins is in its own tests."""
+    yield Edge(
+        "end of break-glass",
+        "POST",
+        f"{INSTANCE}/$break-glass-end",
+        lambda record: Asked(f"/fhir/{record.reference('Patient')}/$break-glass-end"),
+        ("Patient",),
+        tells=False,
+    )
+    yield Edge(
+        "break-glass without a reason",
+        "POST",
+        f"{INSTANCE}/$break-glass",
+        lambda record: Asked(f"/fhir/{record.reference('Patient')}/$break-glass"),
+        ("Patient",),
+        tells=False,
+    )
 
 
 def _by_criteria_and_patches() -> Iterator[Edge]:
