@@ -159,7 +159,10 @@ def decide(actor: Actor, request: Request, facts: Mapping[str, Any], *, policy: 
 
     Facts that cannot be evaluated are refused with the code `decision-error`.
     """
-    plan = _plan(actor, request.interaction, request.purpose, facts["type"], policy)
+    return _decided(_plan(actor, request.interaction, request.purpose, facts["type"], policy), request, facts)
+
+
+def _decided(plan: _Plan, request: Request, facts: Mapping[str, Any]) -> Decision:
     if plan.refusals:
         return _forbidden(plan.refusals, request.now)
     try:
@@ -167,6 +170,12 @@ def decide(actor: Actor, request: Request, facts: Mapping[str, Any], *, policy: 
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         reason = Reason("decision-error", "engine", f"{type(error).__name__}: {error}")
         return Decision("deny", "decision-error", request.now, "absent", (reason,))
+
+
+def decide_apart(actor: Actor, request: Request, facts: Mapping[str, Any], *, policy: Policy = DEFAULT) -> Decision:
+    """As `decide`, for somebody who is only asked about: the prepared questions of those who ask stay kept."""
+    plan = _plan.__wrapped__(actor, request.interaction, request.purpose, facts["type"], policy)
+    return _decided(plan, request, facts)
 
 
 @dataclass(frozen=True, slots=True)

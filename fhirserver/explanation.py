@@ -14,6 +14,7 @@ from typing import Any
 
 from consent.condition import describe
 from consent.decision import Decision, sentences
+from consent.engine import decide_apart
 from consent.period import OPEN_END
 from consent.policy import Policy
 from consent.request import DEFAULT_PURPOSE, Actor, ActorKind, Interaction, Scope
@@ -37,7 +38,7 @@ KINDS: Mapping[str, ActorKind] = {
 """Whom a reference stands for, by its type; the last four for anybody who acts for them or is in them."""
 
 # More holders than that are no list that somebody reads.
-_MOST_HOLDERS = 500
+_MOST_HOLDERS = 100
 
 _EVERY_SCOPE = tuple(Scope(context, "*", frozenset("cruds")) for context in ("patient", "user", "system"))
 
@@ -137,16 +138,20 @@ def holders(store: ResourceStore, access: Access, facts: Mapping[str, Any]) -> l
     found = [
         Holder(f"Organization/{id_}", None, None, decision, None)
         for id_ in _establishments(facts)
-        if (decision := _of_establishment(access, f"Organization/{id_}").decide("read", facts)).is_permit
+        if (decision := _read_by(_of_establishment(access, f"Organization/{id_}"), facts)).is_permit
     ]
     for reference, organization in candidates:
         asked = imagined(access, reference, standings[reference, organization], organization, None)
-        decision = asked.decide("read", facts)
+        decision = _read_by(asked, facts)
         if decision.is_permit:
             name = standings[reference, organization].name
             until = _until(facts, asked.actor, decision)
             found.append(Holder(reference, organization, name, decision, until))
     return found
+
+
+def _read_by(asked: Access, facts: Mapping[str, Any]) -> Decision:
+    return decide_apart(asked.actor, asked.request("read"), facts, policy=asked.policy)
 
 
 def _candidates(facts: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
@@ -188,7 +193,7 @@ def _until(facts: Mapping[str, Any], actor: Actor, decision: Decision) -> dateti
     for subject in facts["subjects"]:
         for one in (*subject["relations"], *subject["rulings"]):
             keys = one["keys"] if "keys" in one else [one["key"]]
-            if one["source"] in sources and any(key.partition("@")[0] in names for key in keys):
+            if one.get("source") in sources and any(key.partition("@")[0] in names for key in keys):
                 ends.append(one["until"])
     last = max(ends, default=OPEN_END)
     return None if last >= OPEN_END else last

@@ -125,14 +125,17 @@ def operation_events(
     labels: Labels = (),
     about: Row | None = None,
     named: Sequence[str] = (),
+    *,
+    names_patients: bool = True,
 ) -> list[Event]:
     """An operation at `address` was answered with `rows`, told as a search is; `type_` is empty for the system.
 
-    `about` is the resource of whose record it is, `named` as for a search.
+    `about` is the resource of whose record it is, `named` as for a search. Without `names_patients` a patient whom the
+    query names is not told: it is then not of their record.
     """
     found = list(rows)
     matches, included = [one for one in found if one.type == type_], [one for one in found if one.type != type_]
-    counts = _disclosed(type_, query_string, matches, included, labels, named=named)
+    counts = _disclosed(type_, query_string if names_patients else "", matches, included, labels, named=named)
     return _query_events(access, "operation", address, query_string, _telling_of(about, counts), _address(about))
 
 

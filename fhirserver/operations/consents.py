@@ -10,7 +10,7 @@ from typing import Any
 
 from consent.documents import Family
 from consent.family import CONSENT_SCOPE
-from fhirserver.errors import Forbidden, NotFound
+from fhirserver.errors import Conflict, Forbidden, NotFound
 from fhirserver.interactions.context import Context
 from fhirserver.store.rows import Row
 from fhirserver.store.unit import Unit
@@ -58,9 +58,16 @@ def give(context: Context, unit: Unit, resource: Mapping[str, Any]) -> Row:
 
 
 def withdraw(context: Context, unit: Unit, row: Row) -> Row:
-    """Make a Consent inactive, as a version of its own. Raises Forbidden where the caller may read it only."""
-    if parse(row.body).get("status") == "inactive":
+    """Make a Consent inactive, as a version of its own. Raises Forbidden where the caller may read it only.
+
+    One that is inactive stays as it is. Raises Conflict where it is neither: withdrawn, it would exist again.
+    """
+    status = parse(row.body).get("status")
+    if status == "inactive":
+        context.note_read(row)
         return row
+    if status != "active":
+        raise Conflict(f"{row.reference} is {status}, and so opens and closes nothing.", expression="Consent.status")
     inactive = {**parse(row.body), "status": "inactive"}
     try:
         written = unit.update(context.check("Consent", encode(inactive)), row.id).row

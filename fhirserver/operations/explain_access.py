@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, cast
 from urllib.parse import urlencode
 
+from consent.engine import decide_apart
 from consent.request import LETTER_OF, Interaction
-from fhirserver import audit
 from fhirserver.access import Access
 from fhirserver.errors import BadRequest
 from fhirserver.explanation import epoch, imagined
@@ -26,16 +26,13 @@ _INTERACTIONS = tuple(name for name in LETTER_OF if name not in {"create", "stor
 
 
 def _perform(context: Context, target: Target, given: Given) -> Made:
-    found = explained(context, target)
     interaction = given.one("interaction", "read")
     if interaction not in _INTERACTIONS:
         raise BadRequest(f"interaction is one of {', '.join(_INTERACTIONS)}.", expression="interaction")
     asked = _asked(context, given)
-    decision = asked.decide(cast("Interaction", interaction), found.facts)
-    address = target.address("explain-access")
-    context.note(
-        audit.operation_events(context.access, target.type, address, (), urlencode(given.pairs), about=found.row)
-    )
+    found = explained(context, target, target.address("explain-access"), urlencode(given.pairs))
+    request = asked.request(cast("Interaction", interaction))
+    decision = decide_apart(asked.actor, request, found.facts, policy=asked.policy)
     parts: list[dict[str, Any]] = [
         {"name": "resource", "valueReference": {"reference": f"{found.row.reference}/_history/{found.row.version}"}},
         {"name": "actor", "valueReference": {"reference": asked.actor.reference}},

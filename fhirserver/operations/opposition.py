@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fhirserver.errors import BadRequest, NotFound
+from fhirserver import audit
+from fhirserver.errors import BadRequest
 from fhirserver.interactions.context import Context
 from fhirserver.interactions.entries import is_id
 from fhirserver.operations.consents import consent, give, withdraw
@@ -16,11 +17,15 @@ from fhirserver.operations.operation import Given, Made, Operation, Parameter, T
 from fhirserver.operations.parameters import parameters
 from fhirserver.store.rows import Row
 from fhirserver.store.unit import Unit
+from resources.validation import parse
+
+_WHOLE = {"type": "deny"}
 
 
 def _oppose(context: Context, target: Target, given: Given) -> Row:
     context.access.admit("create", "Consent")
     context.access.admit("read", "Patient")
+    context.access.admit("read", "Consent")
     patient = f"Patient/{target.id}"
     performer = _performer(given, patient)
     custodian = context.access.custodian
@@ -29,18 +34,18 @@ def _oppose(context: Context, target: Target, given: Given) -> Row:
         "opposition",
         patient=patient,
         performer=performer,
-        provision={"type": "deny"},
+        provision=_WHOLE,
         organizations=[] if custodian is None else [custodian],
     )
 
     def work(unit: Unit) -> Row:
         unit.read("Patient", target.id)
-        if performer != patient:
-            _require_representative(unit, performer, patient)
-        present = unit.consents_of(patient, "opposition")
-        if present:
-            context.note_read(present[0])
-            return present[0]
+        if performer != patient and not unit.represents(performer, patient):
+            raise BadRequest(f"{performer} is not known to represent {patient}.", expression="performer")
+        for row in unit.consents_of(patient, "opposition"):
+            if parse(row.body)["provision"] == _WHOLE:  # one for a time, or of one exam, is no answer
+                context.note_read(row)
+                return row
         return give(context, unit, resource)
 
     return context.store.transact(work)
@@ -54,22 +59,15 @@ def _performer(given: Given, patient: str) -> str:
     return performer
 
 
-def _require_representative(unit: Unit, performer: str, patient: str) -> None:
-    try:
-        is_theirs = patient in unit.read(*performer.split("/")).patients
-    except NotFound:
-        is_theirs = False
-    if not is_theirs:
-        raise BadRequest(f"{performer} is not known to represent {patient}.", expression="performer")
-
-
 def _withdraw(context: Context, target: Target, _given: Given) -> Made:
     context.access.admit("update", "Consent")
     context.access.admit("read", "Patient")
-    patient = f"Patient/{target.id}"
+    context.access.admit("read", "Consent")
+    patient, address = f"Patient/{target.id}", target.address("withdraw-opposition")
 
     def work(unit: Unit) -> tuple[list[Row], bool]:
-        unit.read("Patient", target.id)
+        person = unit.read("Patient", target.id)
+        context.note(audit.operation_events(context.access, "Patient", address, (), about=person))
         withdrawn = [withdraw(context, unit, row) for row in unit.consents_of(patient, "opposition")]
         return withdrawn, unit.is_said(patient, "opposition")
 

@@ -37,11 +37,15 @@ def _share(context: Context, target: Target, given: Given) -> Row:
     today = access.now.astimezone(context.zone).date()
     until = given.one("until", (today + timedelta(days=DAYS)).isoformat())
     _check_future(context, until)
+    purpose = given.one("purpose", "TREAT")
+    if purpose not in access.policy.implicit_purposes:
+        offered = ", ".join(sorted(access.policy.implicit_purposes))
+        raise BadRequest(f"purpose is one of {offered}.", expression="purpose")
     provision: dict[str, Any] = {
         "type": "permit",
         "period": {"start": today.isoformat(), "end": until},
         "actor": [{"role": _RECIPIENT_ROLE, "reference": {"reference": recipient}}],
-        "purpose": [{"system": _PURPOSES, "code": given.one("purpose", "TREAT")}],
+        "purpose": [{"system": _PURPOSES, "code": purpose}],
         "data": [{"meaning": "instance", "reference": {"reference": f"{target.type}/{target.id}"}}],
     }
 

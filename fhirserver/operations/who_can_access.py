@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from fhirserver import audit
 from fhirserver.explanation import Holder, epoch, holders
 from fhirserver.interactions.context import Context
 from fhirserver.operations.explained import explained, grounds, in_words
@@ -18,10 +17,8 @@ from fhirserver.operations.parameters import parameters
 
 
 def _perform(context: Context, target: Target, given: Given) -> Made:
-    found = explained(context, target)
+    found = explained(context, target, target.address("who-can-access"), urlencode(given.pairs))
     row, listed = found.row, holders(context.store, context.access, found.facts)
-    address = target.address("who-can-access")
-    context.note(audit.operation_events(context.access, target.type, address, (), urlencode(given.pairs), about=row))
     return Made(
         parameters(
             [

@@ -9,7 +9,7 @@ https://profiles.ihe.net/ITI/PCF/ITI-108.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,11 +17,12 @@ from consent import engine
 from consent.family import family_of, is_privacy
 from consent.period import OPEN_START, interval, window
 from consent.policy import Policy
+from consent.reference import literal
 from consent.request import Actor, Request, Scope
-from fhirserver.errors import Conflict
-from fhirserver.store.database import Document
+from fhirserver.errors import Conflict, Unprocessable
 
 _DENIALS = frozenset({"blocked-professional", "consent-deny"})
+_MOST_PAIRS = 50
 _READS = (Scope("user", "*", frozenset("rs")),)
 
 
@@ -30,28 +31,23 @@ def is_active(consent: Mapping[str, Any], family: str, policy: Policy) -> bool:
     return consent.get("status") == "active" and is_privacy(consent) and family_of(consent, policy) == family
 
 
-def replaced(
-    consent: Mapping[str, Any],
-    reference: str,
-    directives: Sequence[Document],
-    resource_of: Callable[[str], Mapping[str, Any]],
-    policy: Policy,
-) -> Iterator[str]:
-    """The base Consents of the patient, `Consent/id`, whose place a base Consent under `reference` takes.
+def is_in_force(consent: Mapping[str, Any], now: datetime, policy: Policy) -> bool:
+    """Whether the instant lies in the period of its root provision."""
+    spent = window(consent.get("provision", {}).get("period"), policy.zone)
+    return spent.start <= now < spent.until
 
-    One that was given later stays: which of two is older does not depend on the order in which they arrive. The engine
-    lets the denying side win while both are active.
+
+def is_earlier(consent: Mapping[str, Any], other: Mapping[str, Any], now: datetime, policy: Policy) -> bool:
+    """Whether a Consent was given before another one, or at the same time; none was given later than now.
+
+    Which of two is older does not depend on the order in which they arrive.
     """
-    given = _given(consent, policy)
-    others = {one["source"].partition("/_history/")[0] for one in directives if one["family"] == "base"}
-    for other in sorted(others - {reference}):
-        if _given(resource_of(other), policy) <= given:
-            yield other
+    return _given(consent, now, policy) <= _given(other, now, policy)
 
 
-def _given(consent: Mapping[str, Any], policy: Policy) -> datetime:
+def _given(consent: Mapping[str, Any], now: datetime, policy: Policy) -> datetime:
     try:
-        return interval(consent["dateTime"], policy.zone).start
+        return min(interval(consent["dateTime"], policy.zone).start, now)
     except (KeyError, ValueError):
         return OPEN_START
 
@@ -67,16 +63,22 @@ def require_effect(
 
     `facts_of` gives the facts of a resource as they will be, None where there is none; `is_told` says whether the
     writer may be told of a Consent, `Consent/id`. Recipients are taken as they are named, as professionals who act for
-    nobody else.
+    nobody else. Raises Unprocessable where it names too many recipients and resources for each to be looked at.
     """
     provision = grant.get("provision", {})
     instant = max(now, window(provision.get("period"), policy.zone).start)
     purpose = next((one.get("code", "") for one in provision.get("purpose", ())), "TREAT")
+    opened_resources = _opened(provision, grant)
+    if len(opened_resources) * len(provision.get("actor", ())) > _MOST_PAIRS:
+        raise Unprocessable(
+            f"A grant opens at most {_MOST_PAIRS} times: as many recipients, each of a resource.",
+            expression="Consent.provision.actor",
+        )
+    opens = {one: facts for one in opened_resources if (facts := facts_of(one)) is not None}
     for index, actor in enumerate(provision.get("actor", ())):
-        named = actor.get("reference", {}).get("reference", "")
-        for opened in _opened(provision, grant["patient"]["reference"]):
-            facts = facts_of(opened)
-            voiding = [] if facts is None else _voiding(named, facts, purpose, instant, policy)
+        named = literal(actor.get("reference")) or ""
+        for opened, facts in opens.items():
+            voiding = _voiding(named, facts, purpose, instant, policy)
             told = sorted(source for source in voiding if is_told(source))
             if told:
                 raise Conflict(
@@ -85,21 +87,18 @@ def require_effect(
                 )
 
 
-def _opened(provision: Mapping[str, Any], patient: str) -> list[str]:
+def _opened(provision: Mapping[str, Any], grant: Mapping[str, Any]) -> list[str]:
     """What a grant opens: the resources that it names, or the record of the patient."""
-    instances = [
-        data["reference"].get("reference", "")
-        for data in provision.get("data", ())
-        if data.get("meaning") == "instance"
-    ]
-    return instances or [patient]
+    instances = [data.get("reference") for data in provision.get("data", ()) if data.get("meaning") == "instance"]
+    named = map(literal, instances or [grant.get("patient")])
+    return list(dict.fromkeys(one for one in named if one is not None))
 
 
 def _voiding(named: str, facts: Mapping[str, Any], purpose: str, instant: datetime, policy: Policy) -> list[str]:
     """The Consents by which a professional of that name is refused a resource."""
     organization = named if named.startswith("Organization/") else None
     actor = Actor("professional", named, organization=organization, keys=frozenset({named}), scopes=_READS)
-    decision = engine.decide(actor, Request("read", purpose, instant), facts, policy=policy)
+    decision = engine.decide_apart(actor, Request("read", purpose, instant), facts, policy=policy)
     if decision.code not in _DENIALS:
         return []
     return [source.partition("/_history/")[0] for reason in decision.reasons for source in reason.sources]

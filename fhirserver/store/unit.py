@@ -21,6 +21,7 @@ from consent.decision import Decision
 from consent.documents import Family
 from consent.facts import audience, materialise
 from consent.policy import Policy
+from consent.reference import literal
 from consent.request import Interaction
 from fhirserver.config import Config
 from fhirserver.errors import Conflict, Forbidden, MethodNotAllowed, NotFound, PreconditionFailed, Unprocessable
@@ -30,7 +31,7 @@ from fhirserver.store import actors, emergencies
 from fhirserver.store.audit_log import stored
 from fhirserver.store.binary_content import Contents, is_whole, whole_row
 from fhirserver.store.concealed import marked
-from fhirserver.store.consent_succession import is_active, replaced, require_effect
+from fhirserver.store.consent_succession import is_active, is_earlier, is_in_force, require_effect
 from fhirserver.store.consent_write import check_consent, check_release
 from fhirserver.store.database import Database, Document
 from fhirserver.store.expunge import Condemned, Purge, condemn, remove
@@ -186,6 +187,7 @@ class Unit:
         `if_match` does not hold (asked after permission), MethodNotAllowed where the client may not choose ids.
         """
         type_ = parsed.resource["resourceType"]
+        self._leave_to_writer(f"{type_}/{id_}")
         current = self._current(f"{type_}/{id_}")
         if current is None or current.get("del"):
             if if_match is not None:
@@ -350,12 +352,20 @@ class Unit:
 
     def _succeed(self, reference: str, consent: Mapping[str, Any]) -> None:
         """Let a base Consent take the place of the one before, and refuse a grant that a restriction voids."""
-        if is_active(consent, "base", self._policy):
-            state = self._state(consent["patient"]["reference"])
-            for other in list(replaced(consent, reference, state.directives, self._stored, self._policy)):
+        patient = literal(consent.get("patient"))
+        if patient is not None and is_active(consent, "base", self._policy):
+            others = {
+                one["source"].partition("/_history/")[0]
+                for one in self._state(patient).directives
+                if one["family"] == "base"
+            }
+            for other in sorted(others - {reference}):
                 if other in self._pending:
                     raise Conflict("Two base Consents of one patient in one transaction.", expression="Consent.policy")
-                self._supersede(other)
+                if is_in_force(consent, self._instant, self._policy) and is_earlier(
+                    self._stored(other), consent, self._instant, self._policy
+                ):
+                    self._supersede(other)
         elif is_active(consent, "grant", self._policy) and self._guard.custodian is None:
             require_effect(consent, self._instant, self._policy, self._facts_to_be, self._may_read)
 
@@ -370,6 +380,13 @@ class Unit:
         self._consequences.add(reference)
         self._superseded.append(row_of(document))
 
+    def _leave_to_writer(self, reference: str) -> None:
+        """Take back what followed for a Consent, where the same transaction goes on to write it itself."""
+        if reference in self._consequences:
+            self._consequences.remove(reference)
+            del self._pending[reference]
+            self._superseded = [row for row in self._superseded if row.reference != reference]
+
     def consents_of(self, patient: str, family: Family) -> list[Row]:
         """The active Consents of a family that the patient gave, those that the writer may read."""
         sources = {
@@ -379,10 +396,20 @@ class Unit:
         }
         return [self.read(*source.split("/")) for source in sorted(sources) if self._may_read(source)]
 
+    def represents(self, reference: str, patient: str) -> bool:
+        """Whether a RelatedPerson has authority for the patient now."""
+        return any(
+            one["kind"] == "representative" and one["key"] == reference and one["from"] <= self._instant < one["until"]
+            for one in self._state(patient).relations
+        )
+
     def is_said(self, patient: str, family: Family) -> bool:
-        """Whether any active Consent of the family speaks for the patient, also one of another record of the person."""
+        """Whether a Consent of the family is in force for the patient, also one of another record of the person."""
         state = self._state(patient)
-        return any(one["family"] == family for one in (*state.directives, *state.borrowed))
+        return any(
+            one["family"] == family and one["from"] <= self._instant < one["until"]
+            for one in (*state.directives, *state.borrowed)
+        )
 
     def superseded(self) -> list[Row]:
         """The Consents that were made inactive since this was last asked; the caller writes their events."""

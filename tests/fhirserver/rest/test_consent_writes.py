@@ -153,3 +153,47 @@ def test_an_establishment_is_not_told_whom_the_person_blocked(person, his, stran
     answer = his.post("Consent", consent(declared, GRANT, "permit", actor="Practitioner/s", study=study))
     assert answer.status_code == 201
     assert stranger.get(study).status_code == 404
+
+
+@pytest.mark.parametrize("period", [{"start": "2099-01-01"}, {"end": "2020-01-01"}])
+def test_a_base_consent_that_is_not_in_force_replaces_nothing(his, doctor, declared, study, period):
+    refusing = his.make(consent(declared, BASE, "deny", given="2026-01-01"))
+    other = consent(declared, BASE, "permit", given="2026-02-01")
+    other["provision"]["period"] = period
+    his.make(other)
+    assert statuses(his, declared)[refusing["id"]] == ("active", "1")
+    assert doctor.get(study).status_code == 404
+
+
+@pytest.mark.parametrize("named", [{"display": "somebody"}, {"identifier": {"value": "1"}}])
+def test_a_base_consent_of_nobody_is_refused(his, declared, named):
+    response = his.post("Consent", {**consent(declared, BASE, "deny"), "patient": named})
+    assert response.status_code == 422, response.text
+
+
+def test_a_date_to_come_counts_as_now(his, declared):
+    first = his.make(consent(declared, BASE, "deny", given="9998-01-01"))
+    his.make(consent(declared, BASE, "permit", given="9999-01-01"))
+    assert statuses(his, declared)[first["id"]] == ("inactive", "2")
+
+
+def test_a_transaction_may_withdraw_the_old_one_itself(his, declared):
+    old = his.make(consent(declared, BASE, "deny", given="2026-11-01"))
+    address = f"Consent/{old['id']}"
+    entries = [
+        {"request": {"method": "POST", "url": "Consent"}, "resource": consent(declared, BASE, "permit")},
+        {"request": {"method": "PUT", "url": address}, "resource": {**old, "status": "inactive"}},
+    ]
+    response = his.post("", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    assert response.status_code == 200, response.text
+    assert sorted(statuses(his, declared).values()) == [("active", "1"), ("inactive", "2")]
+
+
+def test_a_grant_of_more_than_can_be_looked_at_is_refused(person, declared, study):
+    grant = consent(declared, GRANT, "permit", study=study)
+    grant["provision"]["actor"] = [
+        {"role": ROLE, "reference": {"reference": f"Practitioner/{number}"}} for number in range(51)
+    ]
+    response = person.post("Consent", grant)
+    assert response.status_code == 422
+    assert issues_of(response)[0]["expression"] == ["Consent.provision.actor"]

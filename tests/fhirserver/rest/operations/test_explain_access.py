@@ -275,3 +275,49 @@ def test_it_may_be_asked_by_post_and_in_a_batch(person, study):
     assert inner["resource"]["resourceType"] == "Parameters"
     assert json.loads(answer.data)
     assert answer.content_type.startswith(FHIR_JSON)
+
+
+def test_a_refusal_that_the_person_may_not_read_counts_without_its_source(his, person, doctor, study):
+    patient = person_of(person, study)
+    his.make(consent(patient, RESTRICTION, "deny", "Practitioner/d") | {"meta": {"security": [HIDDEN]}})
+    told = person.get(f"{study}/$explain-access?actor=Practitioner/d&organization=Organization/e1")
+    assert values(told, "code") == ["blocked-professional"]
+    assert '"source"' not in told.text
+    assert "Practitioner/d" not in holders(person.get(f"{study}/$who-can-access"))
+
+
+def test_a_token_that_does_not_cover_what_the_answer_rests_on_is_refused(caller, person, study):
+    narrow = caller(person_of(person, study), scope="patient/ImagingStudy.rs patient/CareTeam.rs")
+    for name in ("explain-access?actor=Practitioner/d", "who-can-access"):
+        assert narrow.get(f"{study}/${name}").status_code == 403
+
+
+def test_another_establishment_that_holds_something_of_the_person_is_not_told_to_them(
+    database, his, person, operator, study
+):
+    patient = person_of(person, study)
+    database.patient_access.update_one({"_id": patient}, {"$addToSet": {"establishments": "Organization/e2"}})
+    his.put(patient, {**his.get(patient).json, "gender": "female"})
+    assert "Organization/e2" not in holders(person.get(f"{patient}/$who-can-access"))
+    assert "Organization/e2" in holders(operator.get(f"{patient}/$who-can-access"))
+
+
+def test_a_patient_who_is_only_asked_about_is_not_told(caller, his, person, study):
+    other = his.make({"resourceType": "Patient", "birthDate": "1970-01-01"})
+    person.get(f"{study}/$explain-access?actor=Patient/{other['id']}")
+    trail = caller(f"Patient/{other['id']}").get("AuditEvent?_count=200").text
+    assert study not in trail
+    assert person_of(person, study) not in trail
+
+
+def test_what_an_operator_does_not_find_is_in_the_audit(auditor, operator):
+    operator.get("ImagingStudy/never-there/$explain-access?actor=Practitioner/d")
+    found = auditor.get("AuditEvent?entity=ImagingStudy/never-there").json
+    assert len(found.get("entry", ())) == 1
+
+
+@pytest.mark.parametrize("resource", ["Practitioner/d", "AuditEvent/x", "Binary/x"])
+def test_what_no_consent_opens_or_closes_is_not_explained(person, doctor, resource):
+    response = person.get(f"{resource}/$who-can-access")
+    assert response.status_code == 400
+    assert issues_of(response)[0]["code"] == "not-supported"

@@ -32,6 +32,33 @@ def call(caller, address, **parameters):
     return caller.post(address, body)
 
 
+def guardian(patient, code="GUARD"):
+    """A guardian under a measure whose end is recorded; with another code a mere contact."""
+    return {
+        "resourceType": "RelatedPerson",
+        "active": True,
+        "patient": {"reference": patient},
+        "relationship": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": code}]}],
+        "period": {"start": "2020-01-01", "end": "2090-01-01"},
+    }
+
+
+def narrow(patient, **provision):
+    """An opposition in form that is none of the whole record now."""
+    return {
+        "resourceType": "Consent",
+        "status": "active",
+        "scope": {
+            "coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]
+        },
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": patient},
+        "performer": [{"reference": patient}],
+        "policy": [{"uri": "urn:fhirserver:policy:opposition"}],
+        "provision": {"type": "deny", **provision},
+    }
+
+
 def opposed(response):
     assert response.status_code == 200, response.text
     return next(one["valueBoolean"] for one in response.json["parameter"] if one["name"] == "opposed")
@@ -59,7 +86,7 @@ def test_an_opposition_that_stands_is_not_recorded_twice(his, declared):
 
 
 def test_who_represents_the_person_may_have_given_it(his, declared):
-    parent = his.make({"resourceType": "RelatedPerson", "patient": {"reference": declared}})
+    parent = his.make(guardian(declared))
     assert oppose(his, declared, performer=f"RelatedPerson/{parent['id']}").json["performer"] == [
         {"reference": f"RelatedPerson/{parent['id']}"}
     ]
@@ -100,3 +127,34 @@ def test_the_person_finds_it_in_their_trail(his, person, declared):
 
 def test_it_is_not_called_by_get(his, declared):
     assert his.get(f"{declared}/$opposition").status_code == 405
+
+
+def test_a_neighbour_does_not_give_it(his, declared):
+    neighbour = his.make(guardian(declared, "NBOR"))
+    assert oppose(his, declared, performer=f"RelatedPerson/{neighbour['id']}").status_code == 400
+
+
+@pytest.mark.parametrize("provision", [{"period": {"end": "2020-01-01"}}, {"period": {"start": "2099-01-01"}}])
+def test_one_that_is_not_in_force_does_not_stand_for_a_new_one(his, doctor, declared, study, provision):
+    his.make(narrow(declared, **provision))
+    assert not opposed(withdraw(his, declared))
+    his.make(narrow(declared, **provision))
+    assert doctor.get(study).status_code == 200
+    assert oppose(his, declared).json["provision"] == {"type": "deny"}
+    assert doctor.get(study).status_code == 404
+
+
+def test_to_be_told_that_nothing_is_withdrawn_is_in_the_trail(his, person, declared):
+    withdraw(his, declared)
+    asked = [
+        entity.get("description", "")
+        for one in person.get("AuditEvent?_count=200").json["entry"]
+        for entity in one["resource"].get("entity", ())
+    ]
+    assert any("$withdraw-opposition" in one for one in asked)
+
+
+def test_a_token_that_does_not_cover_reading_consents_is_refused(caller, his, declared):
+    narrow_token = caller("Client/his-e1", organization="Organization/e1", scope="system/Consent.cu system/Patient.r")
+    for name in ("opposition", "withdraw-opposition"):
+        assert call(narrow_token, f"{declared}/${name}").status_code == 403

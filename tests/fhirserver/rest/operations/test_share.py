@@ -13,7 +13,8 @@ HIDDEN = {
 
 
 @pytest.fixture
-def person(caller, patient):
+def person(caller, patient, stranger):
+    """The patient, in whose region Practitioner/s is."""
     return caller(patient)
 
 
@@ -140,3 +141,40 @@ def test_the_recipient_is_in_the_list_of_who_can_access(person, study, stranger)
     listed = person.get(f"{study}/$who-can-access").text
     assert "Practitioner/s" in listed
     assert "permit-grant" in listed
+
+
+def test_it_is_taken_back_also_when_the_recipient_is_gone(person, his, operator, study):
+    operator.put("Practitioner/leaves", {"resourceType": "Practitioner", "id": "leaves", "active": True})
+    role = his.make(
+        {
+            "resourceType": "PractitionerRole",
+            "practitioner": {"reference": "Practitioner/leaves"},
+            "organization": {"reference": "Organization/e1"},
+        }
+    )
+    shared = share(person, study, f"PractitionerRole/{role['id']}")
+    assert shared.status_code == 200, shared.text
+    his.delete(f"PractitionerRole/{role['id']}")
+    assert revoke(person, shared.json).json["status"] == "inactive"
+
+
+def test_to_be_given_a_consent_that_is_inactive_already_is_in_the_trail(person, study):
+    shared = share(person, study).json
+    revoke(person, shared)
+    before = person.get(f"AuditEvent?entity=Consent/{shared['id']}&_total=accurate").json["total"]
+    revoke(person, shared)
+    assert person.get(f"AuditEvent?entity=Consent/{shared['id']}&_total=accurate").json["total"] > before
+
+
+def test_what_was_a_mistake_is_not_made_inactive(person, his, study):
+    shared = share(person, study).json
+    mistaken = person.put(f"Consent/{shared['id']}", {**shared, "status": "rejected"})
+    assert mistaken.status_code == 200, mistaken.text
+    assert revoke(person, shared).status_code == 409
+
+
+@pytest.mark.parametrize("purpose", ["HPAYMT", "HRESCH", "x"])
+def test_a_purpose_that_is_no_care_is_refused(person, study, purpose):
+    response = share(person, study, purpose=purpose)
+    assert response.status_code == 400
+    assert issues_of(response)[0]["expression"] == ["purpose"]
