@@ -219,8 +219,10 @@ def _searches() -> Iterator[Edge]:
          lambda one: {"_id": one.key, "_revinclude": "DiagnosticReport:result"}),
         ("of a patient with all that refers to them", "Patient",
          lambda one: {"_id": one.key, "_revinclude": "*", "_sort": "_id"}),
+        # What refers to the directory would lead to other records, of which a page holds as many as it happens to.
         ("of reports with all they refer to, iterated", "DiagnosticReport",
-         lambda one: {"patient": one.key, "_include": "*", "_include:iterate": "*", "_revinclude:iterate": "*"}),
+         lambda one: {"patient": one.key, "_include": "*", "_include:iterate": "*",
+                      "_revinclude:iterate": "ImagingStudy:patient"}),
         ("by name of its patient", "ImagingStudy", lambda one: {"patient.family:exact": f"Family-{one.key}"}),
         ("by identifier of its patient", "DiagnosticReport",
          lambda one: {"subject:Patient.identifier": f"urn:oid:{HOME.oid}|{one.key}", "_total": "accurate"}),

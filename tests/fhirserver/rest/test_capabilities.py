@@ -87,6 +87,7 @@ def test_it_names_the_forms_of_patches(statement):
     assert statement["patchFormat"] == [
         "application/json-patch+json",
         "application/merge-patch+json",
+        "application/xml-patch+xml",
         "application/fhir+json",
         "application/fhir+xml",
     ]
