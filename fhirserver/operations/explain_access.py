@@ -15,10 +15,9 @@ from fhirserver.access import Access
 from fhirserver.errors import BadRequest
 from fhirserver.explanation import epoch, imagined
 from fhirserver.interactions.context import Context
-from fhirserver.interactions.entries import parse_target
 from fhirserver.operations.explained import explained, grounds, in_words
 from fhirserver.operations.operation import Given, Made, Operation, Parameter, Target
-from fhirserver.operations.parameters import parameters
+from fhirserver.operations.parameters import parameters, reference_of
 
 _PEOPLE = ("Practitioner", "Patient", "RelatedPerson", "Organization")
 # What creates something has no resource yet.
@@ -57,22 +56,16 @@ def _asked(context: Context, given: Given) -> Access:
         if context.access.actor.kind in {"operator", "auditor"}:
             raise BadRequest("The parameter actor is needed.", code="required", expression="actor")
         named = context.access.actor.reference
-    reference = _reference(context, named, "actor", _PEOPLE)
-    acting_for = None if organization is None else _reference(context, organization, "organization", ("Organization",))
+    reference = reference_of(context, named, "actor", _PEOPLE)
+    acting_for = (
+        None if organization is None else reference_of(context, organization, "organization", ("Organization",))
+    )
     if reference.startswith("Organization/"):
         if acting_for not in {None, reference}:
             raise BadRequest("An organisation acts for itself.", expression="organization")
         acting_for = reference
     standing = context.store.standings([(reference, acting_for)])[reference, acting_for]
     return imagined(context.access, reference, standing, acting_for, purpose)
-
-
-def _reference(context: Context, text: str, name: str, types: tuple[str, ...]) -> str:
-    address = parse_target(text, context.config.fhir_base)
-    is_whole = address.id is not None and address.version_id is None and not address.is_history
-    if not is_whole or address.type not in types or address.query or address.operation:
-        raise BadRequest(f"{name} is {' or '.join(f'{type_}/id' for type_ in types)}.", expression=name)
-    return f"{address.type}/{address.id}"
 
 
 OPERATION = Operation(

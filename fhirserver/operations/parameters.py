@@ -7,12 +7,13 @@ https://hl7.org/fhir/R4/operations.html#executing, https://hl7.org/fhir/R4/param
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from fhirserver.errors import BadRequest, NotSupported, Unprocessable
 from fhirserver.interactions.context import PAGE, Context, Pairs
+from fhirserver.interactions.entries import parse_target
 from fhirserver.operations.operation import Given, Operation, Parameter
 from fhirserver.search.cursor import Cursor
 from resources.exact import encode
@@ -78,6 +79,15 @@ def parameters(parts: Iterable[Mapping[str, Any]]) -> bytes:
     """A Parameters resource of these parts, in order."""
     found = list(parts)
     return encode({"resourceType": "Parameters", **({"parameter": found} if found else {})})
+
+
+def reference_of(context: Context, text: str, name: str, types: Sequence[str]) -> str:
+    """The value of a parameter that names a resource of one of the types, `Type/id`. Raises BadRequest for another."""
+    address = parse_target(text, context.config.fhir_base)
+    is_whole = address.id is not None and address.version_id is None and not address.is_history
+    if not is_whole or address.type not in types or address.query or address.operation:
+        raise BadRequest(f"{name} is {' or '.join(f'{type_}/id' for type_ in types)}.", expression=name)
+    return f"{address.type}/{address.id}"
 
 
 def _declared(operation: Operation, name: str) -> Parameter | None:

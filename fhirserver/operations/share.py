@@ -12,9 +12,9 @@ from typing import Any
 from consent.period import interval
 from fhirserver.errors import BadRequest, Forbidden
 from fhirserver.interactions.context import Context
-from fhirserver.interactions.entries import parse_target
 from fhirserver.operations.consents import consent, give, withdraw
 from fhirserver.operations.operation import Given, Operation, Parameter, Target
+from fhirserver.operations.parameters import reference_of
 from fhirserver.operations.relabel import check_version
 from fhirserver.store.rows import Row
 from fhirserver.store.unit import Unit
@@ -67,11 +67,7 @@ def _share(context: Context, target: Target, given: Given) -> Row:
 
 
 def _recipient(context: Context, text: str) -> str:
-    address = parse_target(text, context.config.fhir_base)
-    reference = f"{address.type}/{address.id}"
-    is_plain = address.version_id is None and not address.is_history and not address.query and not address.operation
-    if address.id is None or address.type not in _RECIPIENTS or not is_plain:
-        raise BadRequest(f"recipient is {' or '.join(f'{type_}/id' for type_ in _RECIPIENTS)}.", expression="recipient")
+    reference = reference_of(context, text, "recipient", _RECIPIENTS)
     if reference not in context.store.readable([reference]):
         raise BadRequest(f"{reference} is not known.", expression="recipient")
     return reference

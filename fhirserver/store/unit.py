@@ -362,18 +362,16 @@ class Unit:
             for other in sorted(others - {reference}):
                 if other in self._pending:
                     raise Conflict("Two base Consents of one patient in one transaction.", expression="Consent.policy")
-                if is_in_force(consent, self._instant, self._policy) and is_earlier(
-                    self._stored(other), consent, self._instant, self._policy
-                ):
-                    self._supersede(other)
+                current = self._current(other)
+                if current is None or not is_in_force(consent, self._instant, self._policy):
+                    continue
+                if is_earlier(self._resource_of(current), consent, self._instant, self._policy):
+                    self._supersede(other, current)
         elif is_active(consent, "grant", self._policy) and self._guard.custodian is None:
             require_effect(consent, self._instant, self._policy, self._facts_to_be, self._may_read)
 
-    def _supersede(self, reference: str) -> None:
+    def _supersede(self, reference: str, current: Document) -> None:
         """Make a Consent inactive, as a version of its own: whoever replaced it need not be who may change it."""
-        current = self._database.resources.find_one({"_id": reference}, session=self._session)
-        if current is None:
-            return
         resource = {**parse(current["b"]), "status": "inactive"}
         parsed, id_ = Parsed("Consent", encode(resource), resource), reference.partition("/")[2]
         document, _ = self._next(parsed, id_, current, None, "PUT")
@@ -381,11 +379,19 @@ class Unit:
         self._superseded.append(row_of(document))
 
     def _leave_to_writer(self, reference: str) -> None:
-        """Take back what followed for a Consent, where the same transaction goes on to write it itself."""
-        if reference in self._consequences:
-            self._consequences.remove(reference)
-            del self._pending[reference]
-            self._superseded = [row for row in self._superseded if row.reference != reference]
+        """Take back what followed for a Consent, where the same transaction goes on to write it itself.
+
+        It says again what it said: should the write change nothing, it stays as active as it is.
+        """
+        if reference not in self._consequences:
+            return
+        self._consequences.remove(reference)
+        previous = self._pending.pop(reference).previous
+        self._superseded = [row for row in self._superseded if row.reference != reference]
+        if previous is not None:
+            said = contribution(self._resource_of(previous), previous["facts"], previous["v"], self._policy, None)
+            for subject in previous["facts"]["subjects"]:
+                self._state(subject["patient"]).replace(reference, said)
 
     def consents_of(self, patient: str, family: Family) -> list[Row]:
         """The active Consents of a family that the patient gave, those that the writer may read."""
@@ -415,10 +421,6 @@ class Unit:
         """The Consents that were made inactive since this was last asked; the caller writes their events."""
         found, self._superseded = self._superseded, []
         return found
-
-    def _stored(self, reference: str) -> Mapping[str, Any]:
-        current = self._current(reference)
-        return {} if current is None or current.get("del") else self._resource_of(current)
 
     def _facts_to_be(self, reference: str) -> Mapping[str, Any] | None:
         """The facts of a resource as this transaction will leave them."""

@@ -189,6 +189,19 @@ def test_a_transaction_may_withdraw_the_old_one_itself(his, declared):
     assert sorted(statuses(his, declared).values()) == [("active", "1"), ("inactive", "2")]
 
 
+def test_one_that_the_transaction_sends_back_as_it_is_stays_in_force(his, doctor, declared, study):
+    old = his.make(consent(declared, BASE, "deny", given="2026-11-01"))
+    address = f"Consent/{old['id']}"
+    entries = [
+        {"request": {"method": "POST", "url": "Consent"}, "resource": consent(declared, BASE, "permit")},
+        {"request": {"method": "PUT", "url": address}, "resource": old},
+    ]
+    response = his.post("", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    assert response.status_code == 200, response.text
+    assert statuses(his, declared)[old["id"]] == ("active", "1")
+    assert doctor.get(study).status_code == 404
+
+
 def test_a_grant_of_more_than_can_be_looked_at_is_refused(person, declared, study):
     grant = consent(declared, GRANT, "permit", study=study)
     grant["provision"]["actor"] = [
