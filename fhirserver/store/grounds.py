@@ -32,13 +32,11 @@ _NAMING = frozenset({"CareTeam", "Consent", "Group"})
 class Grounds:
     """The grounds of one unit of work."""
 
-    def __init__(
-        self, guard: Guard, state: Callable[[str], PatientState], current: Callable[[str], Document | None]
-    ) -> None:
-        """`state` gives the access document of a patient, `current` what is stored, or will be, under a reference."""
+    def __init__(self, guard: Guard, state: Callable[[str], PatientState], is_known: Callable[[str], bool]) -> None:
+        """`state` gives the access document of a patient, `is_known` whether the writer may know what is there."""
         self._guard = guard
         self._state = state
-        self._current = current
+        self._is_known = is_known
         self.identified: set[str] = set()
         """Patients whom the writing establishment identified by an identifier, as DICOM headers do."""
 
@@ -99,12 +97,13 @@ class Grounds:
             )
 
     def _check_named(self, type_: str, resource: Mapping[str, Any]) -> None:
-        """Groups, roles and teams that are named must be here: else whoever came under their id would be in."""
+        """Groups, roles and teams that are named must be here: else whoever came under their id would be in.
+
+        Those that are somebody else's are answered as those that are not here: who is in them is not the writer's to
+        know, nor that they are.
+        """
         if type_ not in _NAMING:
             return
         for named in SUPPORTED[type_].references(resource):
-            if named.partition("/")[0] not in _CLAIMABLE:
-                continue
-            current = self._current(local_address(named) or named)
-            if current is None or current.get("del"):
+            if named.partition("/")[0] in _CLAIMABLE and not self._is_known(local_address(named) or named):
                 raise Unprocessable(f"{named} is not known.", expression=type_)

@@ -108,7 +108,7 @@ class Unit:
         self._token = uuid.uuid4().hex
         self._pending: dict[str, _Pending] = {}
         self._states: dict[str, PatientState] = {}
-        self._grounds = Grounds(guard, self._state, self._current)
+        self._grounds = Grounds(guard, self._state, self._is_present)
         self._integrity = (
             Integrity(database, session, self._token, guard.now, self._pending, self._is_known)
             if config.keeps_references
@@ -276,6 +276,11 @@ class Unit:
             self._permits("read", absent_facts(*reference.split("/")))  # decided like a refusal: see ResourceStore
             return False
         return is_permitted(self._guard, "read", document, self._current) or reference in self._grounds.identified
+
+    def _is_present(self, reference: str) -> bool:
+        """Whether the writer may know that something is stored under a reference, now or after this transaction."""
+        document = self._current(reference)
+        return self._is_known(reference, None if document is None or document.get("del") else document)
 
     # The steps of a write
 

@@ -210,3 +210,31 @@ def test_a_grant_of_more_than_can_be_looked_at_is_refused(person, declared, stud
     response = person.post("Consent", grant)
     assert response.status_code == 422
     assert issues_of(response)[0]["expression"] == ["Consent.provision.actor"]
+
+
+@pytest.mark.parametrize("type_", ["CareTeam", "Group"])
+def test_a_grant_to_what_is_somebody_elses_is_answered_as_one_to_what_is_not_here(person, other_his, declared, type_):
+    made = {
+        "CareTeam": {"resourceType": "CareTeam", "status": "active"},
+        "Group": {"resourceType": "Group", "type": "practitioner", "actual": True},
+    }[type_]
+    there = f"{type_}/{other_his.make(made)['id']}"
+    answers = []
+    for named in (there, f"{type_}/never-was"):
+        response = person.post("Consent", consent(declared, GRANT, "permit", actor=named))
+        assert response.status_code == 422, response.text
+        answers.append(response.text.replace(named, "it"))
+    assert answers[0] == answers[1]
+
+
+def test_an_establishment_does_not_learn_of_another_ones_team_by_naming_it(his, other_his, declared):
+    team = other_his.make({"resourceType": "CareTeam", "status": "active"})
+    for named in (f"CareTeam/{team['id']}", "CareTeam/never-was"):
+        response = his.post("Consent", consent(declared, GRANT, "permit", actor=named))
+        assert response.status_code == 422
+        assert issues_of(response)[0]["diagnostics"] == f"{named} is not known."
+
+
+def test_the_person_grants_to_a_team_of_their_own(person, his, declared):
+    team = his.make({"resourceType": "CareTeam", "status": "active", "subject": {"reference": declared}})
+    assert person.post("Consent", consent(declared, GRANT, "permit", actor=f"CareTeam/{team['id']}")).status_code == 201
