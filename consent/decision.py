@@ -126,6 +126,10 @@ SENTENCES: dict[str, dict[str, str]] = {
         "fr": "Cette finalité n'est pas offerte.",
         "en": "This purpose of use is not offered.",
     },
+    "not-adherent": {
+        "fr": "L'établissement n'adhère pas à la région à cette date.",
+        "en": "The establishment does not adhere to the region at this date.",
+    },
     "entered-in-error": {
         "fr": "L'élément a été saisi par erreur.",
         "en": "The record was entered in error.",

@@ -46,6 +46,9 @@ Ruling = TypedDict(
 )
 """What one provision of a Consent says of access to one resource."""
 
+Affiliation = TypedDict("Affiliation", {"member": str, "network": str, "from": datetime, "until": datetime})
+"""Which organisation is a member of which network, when."""
+
 Membership = TypedDict(
     "Membership",
     {"member": str, "organization": str | None, "group": str, "from": datetime, "until": datetime},

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from consent import bans, scopes
+from consent import adherence, bans, scopes
 from consent.condition import (
     AllOf,
     AnyOf,
@@ -296,6 +296,8 @@ def _token_refusals(question: Question, permits: tuple[_Spoken, ...]) -> tuple[s
     codes = bans.banned(question.actor, question.purpose, question.policy)
     if codes:
         return tuple(codes)
+    if not question.is_read and not adherence.may_write(question.actor, question.policy):
+        return ("not-adherent",)
     if not scopes.covering(question.actor, question.interaction, question.resource_type):
         return ("insufficient-scope",)
     limits = scopes.context_patients(question.actor, question.interaction, question.resource_type)

@@ -64,6 +64,8 @@ class Policy:
 
     The four policy URIs sort a Consent into its family. `implicit` is the policy that holds where no BASE Consent is in
     force; it covers `implicit_purposes`, confidentiality up to `implicit_confidentiality` and no sensitive label.
+    `network` is the Organization of whose members alone this service takes anything; "" where every establishment whose
+    client the operator registered is one.
     """
 
     base: tuple[str, ...] = (
@@ -80,6 +82,8 @@ class Policy:
     implicit: str = "https://profiles.ihe.net/ITI/PCF/Policy-basic-normal"
     implicit_purposes: frozenset[str] = frozenset({"TREAT", "ETREAT", "BTG"})
     implicit_confidentiality: int = 4
+
+    network: str = ""
 
     emergency_professions: frozenset[str] = EMERGENCY_PROFESSIONS
     emergency_window: timedelta = timedelta(minutes=60)
@@ -106,7 +110,9 @@ class Policy:
 
     def __hash__(self) -> int:
         """Hash what tells two regions apart: a policy is part of the key of every prepared decision."""
-        return hash((self.base, self.grant, self.span, self.timezone, self.implicit, self.offered_purposes))
+        return hash(
+            (self.base, self.grant, self.span, self.timezone, self.implicit, self.offered_purposes, self.network)
+        )
 
 
 DEFAULT = Policy()

@@ -100,6 +100,7 @@ class Actor:
     a relation or a Consent may mean this actor now (see `care_team.actor_keys`). `patients` holds a patient's own
     references. `professions`, `specialties` and `sectors` are "system|code" of the chosen activity.
     `concealed` are the resources that are hidden from this person now; it is stated where the trail is asked for.
+    `networks` are the organisations of which the establishment is a member now; it is stated for systems.
     `emergencies` are the patients for whom this professional has broken the glass, while the session lasts.
     """
 
@@ -113,6 +114,7 @@ class Actor:
     professions: frozenset[str] = frozenset()
     specialties: frozenset[str] = frozenset()
     sectors: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
     is_active: bool = True
     scopes: tuple[Scope, ...] = ()
     launch_patient: str | None = None

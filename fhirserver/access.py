@@ -205,6 +205,7 @@ def policy_of(config: Config) -> Policy:
         treating_window=timedelta(days=config.treating_days),
         emergency_window=timedelta(minutes=config.break_glass_minutes),
         span=span,
+        network=config.network,
         timezone=config.zone,
     )
 

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 MOST_PORTS = 65_535
 
+_ORGANIZATION = re.compile(r"Organization/[A-Za-z0-9.-]{1,64}", re.ASCII)
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?", re.ASCII)
 
 
@@ -108,6 +109,18 @@ class Port(int):
         return number
 
 
+class Network(str):
+    """The organisation that a network is, `Organization/id`, or nothing. Raises ValueError for anything else."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str = "") -> Self:
+        """Read the text of the setting."""
+        if text and not _ORGANIZATION.fullmatch(text):
+            raise ValueError(f"not an organisation, Organization/id: {text}")
+        return super().__new__(cls, text)
+
+
 class TreatingSpan(StrEnum):
     """How much of a record treating opens."""
 
@@ -180,6 +193,11 @@ class Config:
         Switch.OFF,
         "FHIRSERVER_REFERENTIAL_INTEGRITY",
         "Whether what a resource refers to must be here, and stay while it does: 'on' or 'off'.",
+    )
+    network: Network = _setting(
+        Network(),
+        "FHIRSERVER_NETWORK",
+        "The organisation (Organization/id) whose members alone may send; empty: every registered establishment.",
     )
     break_glass_minutes: int = _setting(
         60, "FHIRSERVER_BREAK_GLASS_MINUTES", "Minutes after which a session of break-glass ends by itself."

@@ -55,7 +55,7 @@ _MOST_KEPT = 20_000
 class _Verified:
     """What is kept of a token: its claims, and what they amount to with the client as it was registered then.
 
-    `system` is the actor of a system; `person` the actor that a person was at the last request, and in what standing.
+    `last` is the actor that it was at the last request, and in what standing.
     """
 
     claims: Claims
@@ -66,8 +66,7 @@ class _Verified:
     scopes: tuple[Scope, ...]
     display: str | None
     fresh_until: float
-    system: Actor | None = None
-    person: tuple[Standing, Actor] | None = None
+    last: tuple[Standing, Actor] | None = None
 
 
 class Bearer:
@@ -100,10 +99,10 @@ class Bearer:
 
         Raises InvalidAccessTokenError for claims that no token of this server has.
         """
-        return self._access(self._amounting_to(claims, now), now, name)
+        return self._access(self._amounting_to(claims), now, name)
 
     def _access(self, verified: _Verified, now: datetime, name: str) -> Access:
-        actor = verified.system or self._person(verified, now)
+        actor = self._actor(verified, now)
         purpose = verified.claims.purpose or DEFAULT_PURPOSE[verified.kind]
         sessions: dict[str, str] = {}
         if purpose == PURPOSE and actor.kind == "professional":
@@ -134,41 +133,29 @@ class Bearer:
                 raise InvalidAccessTokenError("The token has expired.")
             return kept
         self._kept.pop(digest, None)
-        verified = self._verify(token, now)
+        verified = self._verify(token)
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
         self._kept[digest] = verified
         return verified
 
-    def _verify(self, token: str, now: datetime) -> _Verified:
+    def _verify(self, token: str) -> _Verified:
         claims = self.verifier.verify(token)
         if documents.is_revoked(claims.token_id):
             raise InvalidAccessTokenError("The token was revoked.")
-        return self._amounting_to(claims, now)
+        return self._amounting_to(claims)
 
-    def _amounting_to(self, claims: Claims, now: datetime) -> _Verified:
+    def _amounting_to(self, claims: Claims) -> _Verified:
         fresh_until = time.monotonic() + self._cache_seconds
-        return self._of_person(claims, fresh_until) if claims.person else self._of_system(claims, now, fresh_until)
+        return self._of_person(claims, fresh_until) if claims.person else self._of_system(claims, fresh_until)
 
-    def _of_system(self, claims: Claims, now: datetime, fresh_until: float) -> _Verified:
+    def _of_system(self, claims: Claims, fresh_until: float) -> _Verified:
         client = _active_client(claims.client_id)
         kind = SYSTEM_KINDS.get(client.category, "system")
         reference = f"Client/{client.client_id}"
         scopes = parse_scopes(narrow(claims.scope, client.scopes, context="system"))
-        standing = actors.standing(self._database, reference, client.organization, now)
-        actor = Actor(
-            kind,
-            reference,
-            organization=client.organization,
-            keys=standing.keys,
-            client_category=client.category,
-            organization_types=standing.organization_types,
-            scopes=scopes,
-            client_id=client.client_id,
-            display=client.name,
-        )
         return _Verified(
-            claims, kind, reference, client.organization, client.category, scopes, client.name, fresh_until, actor
+            claims, kind, reference, client.organization, client.category, scopes, client.name, fresh_until
         )
 
     def _of_person(self, claims: Claims, fresh_until: float) -> _Verified:
@@ -188,14 +175,19 @@ class Bearer:
             fresh_until,
         )
 
-    def _person(self, verified: _Verified, now: datetime) -> Actor:
+    def _actor(self, verified: _Verified, now: datetime) -> Actor:
         """Looked up at every request; while nothing changes it stays the same object, which is quicker to decide on."""
-        claims = verified.claims
         standing = actors.standing(self._database, verified.reference, verified.organization, now)
-        last = verified.person
+        last = verified.last
         if last is not None and last[0] == standing:
             return last[1]
-        actor = actor_of(
+        actor = self._person(verified, standing) if verified.claims.person else _system(verified, standing)
+        verified.last = (standing, actor)
+        return actor
+
+    def _person(self, verified: _Verified, standing: Standing) -> Actor:
+        claims = verified.claims
+        return actor_of(
             verified.kind,
             verified.reference,
             verified.organization,
@@ -206,8 +198,6 @@ class Bearer:
             launch_patient=f"Patient/{claims.patient}" if claims.patient else None,
             client_id=claims.client_id,
         )
-        verified.person = (standing, actor)
-        return actor
 
     def _note_refusal(self, request: Request, now: datetime, reason: str) -> None:
         """A request without any token is a question, not an attempt, and is not audited."""
@@ -223,6 +213,21 @@ class Bearer:
                     reason=reason,
                 ),
             )
+
+
+def _system(verified: _Verified, standing: Standing) -> Actor:
+    return Actor(
+        verified.kind,
+        verified.reference,
+        organization=verified.organization,
+        keys=standing.keys,
+        client_category=verified.category,
+        organization_types=standing.organization_types,
+        networks=standing.networks,
+        scopes=verified.scopes,
+        client_id=verified.claims.client_id,
+        display=verified.display,
+    )
 
 
 def authenticate(request: Request) -> Access:

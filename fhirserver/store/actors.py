@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from consent import care_team
-from consent.documents import Membership
+from consent import adherence, care_team
+from consent.documents import Affiliation, Membership
 from consent.facts import OPEN_END, OPEN_START
 from fhirserver.store.database import Database, Document
 from fhirserver.store.standing import Standing
 from fhirserver.store.writes import update_of
 
 # The types whose content says who somebody is.
-TYPES = frozenset({"Practitioner", "PractitionerRole", "Organization", "Group", "CareTeam"})
+TYPES = frozenset({"Practitioner", "PractitionerRole", "Organization", "OrganizationAffiliation", "Group", "CareTeam"})
 
 
 # Actors that one process keeps at once; more than are at work in a region at one time.
@@ -85,13 +85,16 @@ def _look_up(
     roles = [
         row for row in own.get("rows", ()) if row["group"] in keys and row["group"].startswith("PractitionerRole/")
     ]
-    bounds = [row[end] for one in found.values() for row in one.get("rows", ()) for end in ("from", "until")]
+    joined: list[Affiliation] = found.get(organization or "", {}).get("networks", [])
+    limited = [*(row for one in found.values() for row in one.get("rows", ())), *joined]
+    bounds = [row[end] for row in limited for end in ("from", "until")]
     return Standing(
         keys=keys,
         is_active=own.get("active", True),
         professions=frozenset(code for role in roles for code in role.get("codes", ())),
         specialties=frozenset(code for role in roles for code in role.get("specialties", ())),
         organization_types=frozenset(found.get(organization or "", {}).get("types", ())),
+        networks=frozenset(one["network"] for one in joined if one["from"] <= now < one["until"]),
         name=own.get("name"),
         since=max((bound for bound in bounds if bound <= now), default=OPEN_START),
         until=min((bound for bound in bounds if bound > now), default=OPEN_END),
@@ -124,6 +127,8 @@ def changes(
         return [
             _set(reference, {"types": _codings(after, "type"), "active": bool(after and after.get("active", True))})
         ]
+    if type_ == "OrganizationAffiliation":
+        return _moved(reference, *map(_affiliations, (before, after)), field="networks")
     if type_ != "CareTeam":
         return _moved(reference, _rows(before), _rows(after))
     return _team_changes(reference, before, after, look_up)
@@ -160,13 +165,19 @@ def _rows(resource: Mapping[str, Any] | None) -> list[Document]:
     return rows
 
 
-def _moved(source: str, before: Iterable[Document], after: Iterable[Document]) -> list[Document]:
+def _affiliations(resource: Mapping[str, Any] | None) -> list[Document]:
+    return [] if resource is None else [dict(one) for one in adherence.affiliations(resource)]
+
+
+def _moved(
+    source: str, before: Iterable[Document], after: Iterable[Document], *, field: str = "rows"
+) -> list[Document]:
     """Replace what `source` said of its members: pulled from all who were or are in it, pushed to those who are."""
     after = list(after)
     members = {row["member"] for row in [*before, *after]}
-    writes = [update_of({"_id": member}, {"$pull": {"rows": {"source": source}}}) for member in sorted(members)]
+    writes = [update_of({"_id": member}, {"$pull": {field: {"source": source}}}) for member in sorted(members)]
     writes += [
-        update_of({"_id": row["member"]}, {"$push": {"rows": {**row, "source": source}}}, upsert=True) for row in after
+        update_of({"_id": row["member"]}, {"$push": {field: {**row, "source": source}}}, upsert=True) for row in after
     ]
     return writes
 

@@ -20,8 +20,8 @@ from resources.declaration import local_address, local_reference
 # What opens or closes a patient's record to others: it cannot be written before the patient is known.
 _GRANTING = frozenset({"CareTeam", "Consent", "RelatedPerson"})
 
-# What tokens name.
-_DIRECTORY = frozenset({"Organization", "Practitioner"})
+# What tokens name, and what says who adheres.
+_DIRECTORY = frozenset({"Organization", "OrganizationAffiliation", "Practitioner"})
 
 # What gets members by its own content, so that a reference to one that is not here yet could be claimed; and the types
 # whose references make members or recipients of it.

@@ -8,7 +8,8 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Names, activity and qualifications; codings are written `system|code`, `name` is for people to read.
+    """Names, activity and qualifications; codings are written `system|code`, `name` is for people to read, and
+    `networks` are those of which the organisation acted for is a member.
 
     It is the same from `since`, included, to `until`, excluded, as long as nobody writes to the directory.
     """
@@ -18,6 +19,7 @@ class Standing:
     professions: frozenset[str]
     specialties: frozenset[str]
     organization_types: frozenset[str]
+    networks: frozenset[str]
     name: str | None
     since: datetime
     until: datetime

@@ -657,10 +657,12 @@ class Unit:
         return actors.Known(resource, is_member is not None)
 
     def _actor_changes(self) -> list[Document]:
+        """What follows for who somebody is; who adheres to a network is only the operator's to say."""
         return [
             write
             for reference, pending in self._pending.items()
             if reference.partition("/")[0] in actors.TYPES
+            if not (reference.startswith("OrganizationAffiliation/") and pending.document["facts"]["custodians"])
             for write in actors.changes(reference, pending.before, pending.after, self._lookup)
         ]
 

@@ -37,6 +37,7 @@ class World:
     resources: list[dict[str, Any]]
     records: dict[str, dict[str, Any]]
     span: str = "record"
+    network: str = ""
 
     def of_type(self, resource_type: str) -> list[dict[str, Any]]:
         return [each for each in self.resources if each["resourceType"] == resource_type]
@@ -62,7 +63,7 @@ def decide(actor: Any, interaction: str, purpose: str, now: datetime, record: di
     """Say whether the record is permitted: the stages of the decision, in their order."""
     asked = Asked(actor, interaction, purpose, now, world, record)
     asked.names = names_of(asked)
-    if is_banned(asked) or not is_in_scope(asked) or not exists_for(asked):
+    if is_banned(asked) or is_outside_the_network(asked) or not is_in_scope(asked) or not exists_for(asked):
         return False
     if record["kind"] == "directory" and (interaction in READS or actor.kind == "operator"):
         return True
@@ -93,6 +94,24 @@ def is_banned(asked: Asked) -> bool:
         or bool(actor.organization_types & insurers)
         or occupational
         or (actor.kind == "professional" and (social or elsewhere))
+    )
+
+
+def is_outside_the_network(asked: Asked) -> bool:
+    """A system writes only for a member of the network, where there is one."""
+    if asked.actor.kind != "system" or asked.interaction in READS or not asked.world.network:
+        return False
+    return not any(
+        ref(each.get("participatingOrganization")) == asked.actor.organization
+        and asked.world.network in [ref(network) for network in each.get("network", [])]
+        and each.get("active") is not False
+        and in_period(each.get("period"), asked.now)
+        and any(
+            (coding.get("system"), coding.get("code")) == ("http://hl7.org/fhir/organization-role", "member")
+            for concept in each.get("code", [])
+            for coding in concept.get("coding", [])
+        )
+        for each in asked.world.of_type("OrganizationAffiliation")
     )
 
 

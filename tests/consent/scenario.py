@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from consent import care_team, exams, related_person
+from consent import adherence, care_team, exams, related_person
 from consent.directive import read_consent
 from consent.documents import Membership, Relation
 from consent.facts import PatientAccess, materialise, security_facts
@@ -99,7 +99,7 @@ def build(document: Mapping[str, Any], file: str = "inline") -> Scenario:
     policy = Policy(**document.get("policy", {}))
     resources = [expand(each) for each in document.get("access", [])]
     records = {name: record(name, each, policy) for name, each in document.get("records", {}).items()}
-    world = World(resources, records, policy.span)
+    world = World(resources, records, policy.span, policy.network)
     cases = tuple(_case(document, each, world, policy) for each in document["cases"])
     return Scenario(document["title"], file, policy, world, cases)
 
@@ -156,6 +156,12 @@ def build_actor(person: Mapping[str, Any], world: World, now: datetime, policy: 
         professions=frozenset(person.get("professions", ())),
         specialties=frozenset(person.get("specialties", ())),
         sectors=frozenset(person.get("sectors", ())),
+        networks=frozenset(
+            row["network"]
+            for each in world.of_type("OrganizationAffiliation")
+            for row in adherence.affiliations(each, policy)
+            if row["member"] == organization and row["from"] <= now < row["until"]
+        ),
         is_active=person.get("active", True),
         scopes=parse_scopes(person.get("scopes", f"{context}/*.cruds")),
         launch_patient=person.get("launch-patient"),
@@ -264,6 +270,18 @@ def _role(short: dict[str, Any]) -> dict[str, Any]:
     if "period" in role:
         role["period"] = _period(role["period"])
     return role
+
+
+def _affiliation(short: dict[str, Any]) -> dict[str, Any]:
+    """`member` and `of` name the two organisations; `as` another code than member."""
+    affiliation = {name: value for name, value in short.items() if name not in {"member", "of", "as"}}
+    affiliation["participatingOrganization"] = _reference(short["member"])
+    affiliation["network"] = [_reference(short["of"])]
+    role = _coding(short.get("as", "member"), "http://hl7.org/fhir/organization-role")
+    affiliation["code"] = [{"coding": [role]}]
+    if "period" in short:
+        affiliation["period"] = _period(short["period"])
+    return affiliation
 
 
 def _group(short: dict[str, Any]) -> dict[str, Any]:
@@ -395,6 +413,7 @@ def _list(value: Any) -> list[Any]:
 _EXPANSIONS = {
     "CareTeam": _care_team,
     "PractitionerRole": _role,
+    "OrganizationAffiliation": _affiliation,
     "Group": _group,
     "RelatedPerson": _related_person,
     "Patient": _patient,
