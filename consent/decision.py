@@ -16,12 +16,16 @@ Status = Literal["permitted", "forbidden", "absent"]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One rule that spoke: its stable code, its name, a detail in words, and the versions it rests on."""
+    """One rule that spoke: its stable code, its name, a detail in words, and the versions it rests on.
+
+    `told` is the code that the person is told where it is another one.
+    """
 
     code: str
     rule: str
     detail: str = ""
     sources: tuple[str, ...] = ()
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,25 @@ class Decision:
     obligations: tuple[str, ...] = ("audit-decision",)
 
     @property
+    def told(self) -> str:
+        """The code that the person is told, by their trail.
+
+        It does not depend on what relates a professional to them, which may be an exam that is hidden from them.
+        """
+        if not self.is_permit:
+            return (self.reasons[0].told if self.reasons else "") or self.code
+        codes = [reason.code for reason in self.reasons if reason.code not in _RELATIONS]
+        if codes:
+            return codes[0]
+        return "permit-relation" if self.code in _RELATIONS else self.code
+
+    @property
     def is_permit(self) -> bool:
         """Say whether the decision is to permit."""
         return self.effect == "permit"
 
+
+_RELATIONS = frozenset({"permit-declared", "permit-treating", "permit-organisation"})
 
 SENTENCES: dict[str, dict[str, str]] = {
     "permit-self": {
@@ -61,6 +80,10 @@ SENTENCES: dict[str, dict[str, str]] = {
     "permit-declared": {
         "fr": "Le professionnel est déclaré dans l'équipe de soins.",
         "en": "The professional is declared in the care team.",
+    },
+    "permit-relation": {
+        "fr": "Le professionnel participe à la prise en charge de la personne.",
+        "en": "The professional takes part in the person's care.",
     },
     "permit-treating": {
         "fr": "Le professionnel a réalisé ou interprété un examen.",

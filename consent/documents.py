@@ -9,7 +9,10 @@ Effect = Literal["permit", "deny"]
 Family = Literal["base", "grant", "restriction", "opposition"]
 
 # Two keys are words of Python, so these are written in the functional form.
-Base = TypedDict("Base", {"from": datetime, "until": datetime})
+Span = TypedDict("Span", {"from": datetime, "until": datetime})
+"""From one instant, included, to another one, excluded."""
+
+Base = TypedDict("Base", {"from": datetime, "until": datetime, "source": str})
 """A window in which a base Consent replaces the implicit policy."""
 
 Relation = TypedDict(

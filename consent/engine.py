@@ -217,7 +217,7 @@ class _Plan:
     resource_permits: tuple[_Spoken, ...]
     subject_denies: tuple[_Spoken, ...]
     subject_permits: tuple[_Spoken, ...]
-    misses: tuple[tuple[str, Predicate], ...]
+    misses: tuple[tuple[str, str, Predicate], ...]
 
     def decide(self, facts: Mapping[str, Any], now: datetime) -> Decision:
         """Decide in the order of the stages: denies of the resource, permits of the resource, then each patient."""
@@ -241,16 +241,17 @@ class _Plan:
             found = [each.reason(subject, now) for each in self.subject_permits if each.speaks(subject, now)]
             permits += found
             if not found:
-                refusals.append(Reason(self._miss(subject, now), "default-deny", subject["patient"]))
+                code, told = self._miss(subject, now)
+                refusals.append(Reason(code, "default-deny", subject["patient"], told=told))
         if refusals:
             return _absent(refusals, now)
         return _permit(permits, now) if permits else _absent([Reason("no-relationship", "default-deny")], now)
 
-    def _miss(self, subject: Mapping[str, Any], now: datetime) -> str:
-        for code, test in self.misses:
+    def _miss(self, subject: Mapping[str, Any], now: datetime) -> tuple[str, str]:
+        for code, told, test in self.misses:
             if test(subject, now):
-                return code
-        return "no-relationship"
+                return code, told
+        return "no-relationship", "no-relationship"
 
 
 def _absent(reasons: list[Reason], now: datetime) -> Decision:
@@ -287,7 +288,7 @@ def _plan(actor: Actor, interaction: str, purpose: str, resource_type: str, poli
         resource_permits=resource_permits,
         subject_denies=subject_denies,
         subject_permits=subject_permits,
-        misses=tuple((code, prepare(simplify(each), made)) for code, each in near_misses(question)),
+        misses=tuple((miss.code, miss.told, prepare(simplify(miss.condition), made)) for miss in near_misses(question)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from consent.documents import Base, Relation
+from consent.documents import Relation, Span
 from consent.period import OPEN_END, OPEN_START
 from consent.policy import DEFAULT, Policy
 from consent.reference import type_of
@@ -13,7 +13,7 @@ _RESOLVED = frozenset({"Practitioner", "PractitionerRole"})
 
 
 def relations(
-    performers: Iterable[str], performed: Base | None, source: str, policy: Policy = DEFAULT
+    performers: Iterable[str], performed: Span | None, source: str, policy: Policy = DEFAULT
 ) -> list[Relation]:
     """Return the treating relations of one study or report.
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Literal, NotRequired, TypedDict
 
 from consent.directive import Directive, rulings
-from consent.documents import Base, Relation, Ruling
+from consent.documents import Base, Relation, Ruling, Span
 from consent.period import OPEN_END, OPEN_START
 from consent.policy import DEFAULT, Policy
 from consent.provision import ACT_CODE, CONFIDENTIALITY, LADDER
@@ -91,7 +91,7 @@ class Facts(TypedDict):
     lifecycle: Literal["present", "entered-in-error"]
     instances: list[str]
     related: list[str]
-    performed: Base | None
+    performed: Span | None
     subjects: list[Subject]
     family: NotRequired[str | None]
     released: NotRequired[datetime]
@@ -181,7 +181,7 @@ def _subject(static: Mapping[str, Any], access: PatientAccess, *, ordinary: bool
         "relations": list(access.relations),
         "rulings": [ruling for directive in access.directives for ruling in rulings(directive, static)],
         "base": [
-            {"from": each.window.start, "until": each.window.until}
+            {"from": each.window.start, "until": each.window.until, "source": each.source}
             for each in access.directives
             if each.family == "base" and each.effect is not None and not each.window.is_empty
         ],

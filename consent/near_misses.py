@@ -1,23 +1,49 @@
-"""Why nothing permitted: the most telling reason, for the trail and for explanations. Decides nothing."""
+"""Why nothing permitted: the most telling reason, for the trail and for explanations. Decides nothing.
+
+The person finds the reason in their trail; they are not told that an exam made somebody treating, for that exam may be
+hidden from them.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from consent.condition import NOW, AllOf, AnyOf, AtMost, Condition, GreaterThan, In, Is, Not, Some
 from consent.eligibility import PURPOSE, is_eligible
 from consent.rules.rule import IN_FORCE, Question
-from consent.rules.terms import CARE_KINDS, ORDINARY, base_permits, emergency_base, in_session, objecting, related
+from consent.rules.terms import CARE_KINDS, ORDINARY, base_permits, emergency_base, in_session, objecting
 
 _NOT_IN_FORCE = Not(IN_FORCE)
 
 
-def near_misses(question: Question) -> list[tuple[str, Condition]]:
-    """Return the codes that may explain why one patient did not permit, the most telling first, over that subject."""
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A code, the code that the person is told in its place, and the condition over the subject that shows it."""
+
+    code: str
+    told: str
+    condition: Condition
+
+
+def near_misses(question: Question) -> list[Miss]:
+    """Return what may explain why one patient did not permit, the most telling first."""
     if question.actor.kind == "representative":
         ended = AllOf(Is("kind", "representative"), Is("key", question.actor.reference), _NOT_IN_FORCE)
-        return [("authority-ended", Some("relations", ended))]
+        return [Miss("authority-ended", "authority-ended", Some("relations", ended))]
     if question.actor.kind != "professional":
         return []
-    return [*_in_emergency(question), *_of_professional(question)]
+    told = [*_in_emergency(question), *_of_relation(question, "declared")]
+    over_grant = AllOf(
+        Is("effect", "permit"),
+        Is("family", "grant"),
+        In("keys", question.names),
+        AnyOf(AtMost("until", NOW), GreaterThan("from", NOW)),
+    )
+    return [
+        *(Miss(code, code, condition) for code, condition in told),
+        Miss("grant-expired", "grant-expired", Some("rulings", over_grant)),
+        *(Miss(code, "no-relationship", condition) for code, condition in _of_relation(question, "treating")),
+    ]
 
 
 def _in_emergency(question: Question) -> list[tuple[str, Condition]]:
@@ -35,22 +61,15 @@ def _in_emergency(question: Question) -> list[tuple[str, Condition]]:
     ]
 
 
-def _of_professional(question: Question) -> list[tuple[str, Condition]]:
-    named = In("key", question.names)
+def _of_relation(question: Question, kind: str) -> list[tuple[str, Condition]]:
+    named = AllOf(Is("kind", kind), In("key", question.names))
     acting = In("organization", {None, question.actor.organization})
-    professional = In("kind", {"declared", "treating"})
-    over_grant = AllOf(
-        Is("effect", "permit"),
-        Is("family", "grant"),
-        In("keys", question.names),
-        AnyOf(AtMost("until", NOW), GreaterThan("from", NOW)),
-    )
-    may_read = AllOf(related(question), base_permits(question))
+    known = Some("relations", AllOf(named, acting, IN_FORCE))
+    may_read = AllOf(known, base_permits(question))
     return [
         ("matrix-refusal", AllOf(may_read, Not(CARE_KINDS))),
         ("label-not-covered", AllOf(may_read, Not(ORDINARY))),
-        ("not-covered-by-consent", AllOf(related(question), Not(base_permits(question)))),
-        ("acting-for-other-structure", Some("relations", AllOf(professional, named, IN_FORCE, Not(acting)))),
-        ("careteam-participation-expired", Some("relations", AllOf(professional, named, acting, _NOT_IN_FORCE))),
-        ("grant-expired", Some("rulings", over_grant)),
+        ("not-covered-by-consent", AllOf(known, Not(base_permits(question)))),
+        ("acting-for-other-structure", Some("relations", AllOf(named, IN_FORCE, Not(acting)))),
+        ("careteam-participation-expired", Some("relations", AllOf(named, acting, _NOT_IN_FORCE))),
     ]

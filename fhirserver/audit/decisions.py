@@ -90,7 +90,7 @@ def _shape(decision: Decision, *, is_by_consent: bool, is_complete: bool) -> Sha
         "E",
         (frozen(codes.AUTHZ_CONSENT if is_by_consent else codes.AUTHZ_ROLE),),
         outcome=codes.SUCCESS if decision.is_permit else codes.SERIOUS_FAILURE,
-        reason=decision.code,
+        reason=decision.told,
         profiles=(*profiles, codes.OAUTH_MINIMAL),
     )
 

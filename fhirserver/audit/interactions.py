@@ -72,7 +72,7 @@ def read_events(access: Access, row: Row, decision: Decision, interaction: str =
     reference = f"{row.type}/{row.id}" if interaction == "read" else f"{row.type}/{row.id}/_history/{row.version}"
     if interaction == "history":
         reference = f"{row.type}/{row.id}"
-    events = _events(access, interaction, row, parts.data(reference, decision.code))
+    events = _events(access, interaction, row, parts.data(reference, decision.told))
     return events + consent_events(access, interaction, row, decision)
 
 

@@ -68,10 +68,11 @@ def _for_the_region(context: Context, target: Target) -> Row:
 def _as_known(context: Context, facts: Mapping[str, Any]) -> Mapping[str, Any]:
     """The facts without what comes from versions which the caller may not read, and without other establishments.
 
+    Where a base Consent is not theirs to know, it is as if none took the place of the implicit policy.
     What the person themselves refuses counts in any case, without its source: it may be said on another record of
     theirs, and an answer that leaves it out would call open what is closed.
     """
-    named = {_version(one) for subject in facts["subjects"] for one in (*subject["relations"], *subject["rulings"])}
+    named = {_version(one) for subject in facts["subjects"] for one in _said(subject)}
     known = {f"{row.reference}/_history/{row.version}" for row in context.store.versions(named)}
     is_own = context.access.actor.kind == "patient"
 
@@ -87,10 +88,16 @@ def _as_known(context: Context, facts: Mapping[str, Any]) -> Mapping[str, Any]:
             **subject,
             "relations": [one for one in subject["relations"] if _version(one) in known],
             "rulings": list(rulings(subject["rulings"])),
+            "base": [one for one in subject["base"] if _version(one) in known],
         }
         for subject in facts["subjects"]
     ]
     return {**facts, "subjects": subjects, **({"establishments": []} if "establishments" in facts else {})}
+
+
+def _said(subject: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """What versions say of one patient: relations, rulings, and windows of base Consents."""
+    return (*subject["relations"], *subject["rulings"], *subject["base"])
 
 
 def _version(document: Mapping[str, Any]) -> str:

@@ -329,11 +329,19 @@ def test_the_request_is_told_by_its_id() -> None:
 
 
 def test_a_permit_carries_the_code_of_its_decision() -> None:
-    (event,) = audit.read_events(access(), row(), decision())
+    (event,) = audit.read_events(access(), row(), decision(code="permit-self"))
 
     (data,) = of_role(event, "4")
     assert data["what"]["reference"] == "ImagingStudy/a"
-    assert data["detail"] == [{"type": "decision", "valueString": "permit-declared"}]
+    assert data["detail"] == [{"type": "decision", "valueString": "permit-self"}]
+
+
+@pytest.mark.parametrize("code", ["permit-declared", "permit-treating", "permit-organisation"])
+def test_what_relates_a_professional_to_the_person_is_told_alike(code: str) -> None:
+    (event,) = audit.read_events(access(), row(), decision(code=code))
+
+    (data,) = of_role(event, "4")
+    assert data["detail"] == [{"type": "decision", "valueString": "permit-relation"}]
 
 
 # ----------------------------------------------------------------------------------------------------- patients

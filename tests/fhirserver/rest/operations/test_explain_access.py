@@ -9,7 +9,7 @@ import pytest
 from resources import validation
 from tests.fhirserver.rest.conftest import FHIR_JSON, issues_of
 
-GRANT, RESTRICTION = "urn:fhirserver:policy:grant", "urn:fhirserver:policy:restriction"
+BASE, GRANT, RESTRICTION = (f"urn:fhirserver:policy:{name}" for name in ("base", "grant", "restriction"))
 HIDDEN = {
     "system": "https://mos.esante.gouv.fr/NOS/TRE_A07-StatutVisibiliteDocument/FHIR/TRE-A07-StatutVisibiliteDocument",
     "code": "INVISIBLE_PATIENT",
@@ -321,3 +321,96 @@ def test_what_no_consent_opens_or_closes_is_not_explained(person, doctor, resour
     response = person.get(f"{resource}/$who-can-access")
     assert response.status_code == 400
     assert issues_of(response)[0]["code"] == "not-supported"
+
+
+def test_a_base_consent_that_the_person_may_not_read_takes_the_place_of_nothing(his, person, operator, study):
+    patient = person_of(person, study)
+    his.make(consent(patient, BASE, "permit", "Practitioner/other") | {"meta": {"security": [HIDDEN]}})
+    asked = f"{study}/$explain-access?actor=Practitioner/d&organization=Organization/e1"
+    assert values(person.get(asked), "code") == ["permit-declared"]
+    assert values(operator.get(asked), "code") == ["not-covered-by-consent"]
+
+
+def test_the_trail_does_not_tell_by_its_code_that_a_hidden_exam_relates_a_doctor(caller, his, person, operator, study):
+    patient = person_of(person, study)
+    for name in ("declared-too", "of-hidden"):
+        operator.put(f"Practitioner/{name}", {"resourceType": "Practitioner", "id": name, "active": True})
+    team = {"resourceType": "CareTeam", "status": "active", "subject": {"reference": patient}}
+    his.make({**team, "participant": [{"member": {"reference": "Practitioner/declared-too"}}]})
+    exam = {"resourceType": "ImagingStudy", "status": "available", "subject": {"reference": patient}}
+    hidden = {**exam, "meta": {"security": [HIDDEN]}, "interpreter": [{"reference": "Practitioner/of-hidden"}]}
+    his.make({**hidden, "started": "2026-11-20"})
+
+    def told(name):
+        event = person.get(f"AuditEvent?agent=Practitioner/{name}&entity={study}").json["entry"][-1]["resource"]
+        [code] = [
+            detail["valueString"] for entity in event["entity"] for detail in entity.get("detail", ())
+            if detail["type"] == "decision"
+        ]  # fmt: skip
+        return code
+
+    for name in ("declared-too", "of-hidden"):
+        assert caller(f"Practitioner/{name}", organization="Organization/e2").get(study).status_code == 200
+    assert told("declared-too") == told("of-hidden") == "permit-relation"
+
+
+@pytest.fixture
+def shared_document(his, person, study):
+    """A document about the patient that another patient, a child of the same mother, wrote with them."""
+    patient = person_of(person, study)
+    other = f"Patient/{his.make({'resourceType': 'Patient', 'birthDate': '2019-01-01'})['id']}"
+    document = {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "subject": {"reference": patient},
+        "author": [{"reference": other}],
+        "content": [{"attachment": {"contentType": "text/plain"}}],
+    }
+    return f"DocumentReference/{his.make(document)['id']}", patient, other
+
+
+@pytest.mark.parametrize("name", ["explain-access?actor=Practitioner/d", "who-can-access"])
+def test_what_concerns_two_people_is_explained_to_neither_alone(caller, person, shared_document, name):
+    there, _, other = shared_document
+    for who in (person, caller(other)):
+        assert who.get(f"{there}/${name}").status_code == 404
+        assert who.get(f"{there}/${name}").text.replace(there, "it") == who.get(
+            f"DocumentReference/never-was/${name}"
+        ).text.replace("DocumentReference/never-was", "it")
+
+
+def test_of_what_concerns_two_people_nobody_holds_who_is_related_to_one(operator, his, shared_document):
+    there, _, other = shared_document
+    assert "Practitioner/d" not in holders(operator.get(f"{there}/$who-can-access"))
+    asked = f"{there}/$explain-access?actor=Practitioner/d"
+    assert values(operator.get(asked), "verdict") == ["deny"]
+    team = {"resourceType": "CareTeam", "status": "active", "subject": {"reference": other}}
+    his.make({**team, "participant": [{"member": {"reference": "Practitioner/d"}}]})
+    assert holders(operator.get(f"{there}/$who-can-access"))["Practitioner/d"] == "permit-declared"
+    assert values(operator.get(asked), "verdict") == ["permit"]
+
+
+def test_an_opposition_of_one_of_two_people_closes_what_concerns_both(operator, his, shared_document):
+    there, _, other = shared_document
+    his.post(f"{other}/$opposition", {"resourceType": "Parameters"})
+    assert values(operator.get(f"{there}/$explain-access?actor=Practitioner/d"), "code") == ["opposed"]
+    assert holders(operator.get(f"{there}/$who-can-access")) == {}
+
+
+def test_who_represents_one_of_two_people_is_told_nothing_and_shares_nothing(caller, his, shared_document):
+    there, _, other = shared_document
+    mother = his.make(mother_of(other))
+    represented = caller(f"RelatedPerson/{mother['id']}", scope="user/*.cruds")
+    assert represented.get(other).status_code == 200
+    assert represented.get(f"{there}/$who-can-access").status_code == 404
+    body = {"resourceType": "Parameters", "parameter": [{"name": "recipient", "valueString": "Practitioner/d"}]}
+    assert represented.post(f"{there}/$share", body).status_code == 404
+
+
+def mother_of(patient):
+    coding = {"system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "MTH"}
+    return {
+        "resourceType": "RelatedPerson",
+        "patient": {"reference": patient},
+        "relationship": [{"coding": [coding]}],
+    }
