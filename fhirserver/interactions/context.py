@@ -86,6 +86,16 @@ class Context:
         """
         self._flush()
 
+    def transact(self, work: Callable[[Unit], T]) -> T:
+        """Run `work` and all it writes in one transaction; what an attempt noted that conflicted is taken back."""
+        noted = len(self._events)
+
+        def attempt(unit: Unit) -> T:
+            del self._events[noted:]
+            return work(unit)
+
+        return self.store.transact(attempt)
+
     def record_write(self, unit: Unit, interaction: str, row: Row) -> None:
         """Write the events of a create, update, patch or delete in the transaction that does it."""
         unit.record(event.document for event in audit.write_events(self.access, interaction, row))

@@ -31,7 +31,7 @@ def create(context: Context, type_: str, body: bytes, *, if_none_exist: str | No
         context.record_write(unit, "create", row)
         return Written(row, created=True)
 
-    written = context.store.transact(work)
+    written = context.transact(work)
     if not written.created:
         context.note_read(written.row)
     return written

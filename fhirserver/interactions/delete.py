@@ -34,7 +34,7 @@ def delete(context: Context, type_: str, id_: str, *, if_match: Versions | None 
     def work(unit: Unit) -> Row | None:
         return delete_in(context, unit, type_, id_, if_match=if_match)
 
-    return context.store.transact(work)
+    return context.transact(work)
 
 
 def delete_in(context: Context, unit: Unit, type_: str, id_: str, *, if_match: Versions | None) -> Row | None:
@@ -61,7 +61,7 @@ def conditional_delete(context: Context, type_: str, pairs: Pairs, *, if_match: 
         rows = matches(context, unit, criteria, most=most)
         return delete_matches_in(context, unit, rows, if_match=if_match)
 
-    return context.store.transact(work)
+    return context.transact(work)
 
 
 def delete_condition(context: Context, type_: str, pairs: Pairs) -> tuple[Query, int]:

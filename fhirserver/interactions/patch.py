@@ -105,7 +105,7 @@ def patch(context: Context, type_: str, id_: str, document: Patch, *, if_match: 
     def work(unit: Unit) -> Written:
         return patch_in(context, unit, type_, id_, document, if_match=if_match)
 
-    return context.store.transact(work)
+    return context.transact(work)
 
 
 def conditional_patch(
@@ -122,7 +122,7 @@ def conditional_patch(
         row = the_match(context, unit, criteria)
         return patch_in(context, unit, type_, row.id, document, if_match=if_match)
 
-    return context.store.transact(work)
+    return context.transact(work)
 
 
 def patch_in(

@@ -46,7 +46,7 @@ def transaction(
     Raises the error of the first entry that fails, saying which it is (`Bundle.entry[3]`); nothing is written then.
     """
     plan = Plan.of(context, entries, handling)
-    answers = context.store.transact(lambda unit: _Transaction(context, unit, plan).run())
+    answers = context.transact(lambda unit: _Transaction(context, unit, plan).run())
     for entry in plan.entries:
         if entry.interaction == "search":
             answers[entry.index] = _search(context, entry, handling)

@@ -49,7 +49,7 @@ def update(
     def work(unit: Unit) -> Written:
         return update_in(context, unit, parsed, id_, if_match=if_match, if_none_match=if_none_match)
 
-    return context.store.transact(work)
+    return context.transact(work)
 
 
 def update_in(
@@ -91,7 +91,7 @@ def conditional_update(
         row = only_match(context, unit, criteria)
         return update_match_in(context, unit, parsed, row, if_match=if_match, if_none_match=if_none_match)
 
-    return context.store.transact(work)
+    return context.transact(work)
 
 
 def update_match_in(

@@ -165,7 +165,7 @@ def _end(context: Context, target: Target, given: Given) -> Made:
             unit.record(event.document for event in events)
         return [session["_id"] for session in ended]
 
-    names = context.store.transact(work)
+    names = context.transact(work)
     if not names:
         raise NotFound(f"No session for {patient} lasts.")
     return Made(parameters({"name": "session", "valueString": name} for name in names))

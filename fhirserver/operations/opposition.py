@@ -48,7 +48,7 @@ def _oppose(context: Context, target: Target, given: Given) -> Row:
                 return row
         return give(context, unit, resource)
 
-    return context.store.transact(work)
+    return context.transact(work)
 
 
 def _performer(given: Given, patient: str) -> str:
@@ -71,7 +71,7 @@ def _withdraw(context: Context, target: Target, _given: Given) -> Made:
         withdrawn = [withdraw(context, unit, row) for row in unit.consents_of(patient, "opposition")]
         return withdrawn, unit.is_said(patient, "opposition")
 
-    withdrawn, is_opposed = context.store.transact(work)
+    withdrawn, is_opposed = context.transact(work)
     parts: list[dict[str, Any]] = [
         {"name": "consent", "valueReference": {"reference": f"{row.reference}/_history/{row.version}"}}
         for row in withdrawn

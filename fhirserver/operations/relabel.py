@@ -60,7 +60,7 @@ def relabel(context: Context, target: Target, given: Given, change: Change) -> M
         context.record_write(unit, "update", written)
         return written
 
-    row = context.store.transact(work)
+    row = context.transact(work)
     return Made(
         parameters([{"name": "return", "valueMeta": parse(row.body)["meta"]}]), headers={"ETag": etag(row.version)}
     )

@@ -63,7 +63,7 @@ def _share(context: Context, target: Target, given: Given) -> Row:
         )
         return give(context, unit, resource)
 
-    return context.store.transact(work)
+    return context.transact(work)
 
 
 def _recipient(context: Context, text: str) -> str:
@@ -92,7 +92,7 @@ def _revoke(context: Context, target: Target, given: Given) -> Row:
         check_version(context, unit, row, given)
         return withdraw(context, unit, row)
 
-    return context.store.transact(work)
+    return context.transact(work)
 
 
 SHARE = Operation(

@@ -16,6 +16,9 @@ _ASKED: Final = re.compile(rb'(?<="query":")[A-Za-z0-9+/=]+(?=")')
 
 # What the clock decides; and whether the connection is kept, which depends on how much of a body had arrived.
 _BY_CHANCE: Final = frozenset({"date", "connection"})
+# Characters shown on each side of a difference.
+_AROUND: Final = 1_500
+
 _CHANGES: Final = (
     # A Bundle that answers has an id of its own.
     (re.compile(rb'("resourceType":"Bundle","id":")[0-9a-f]{32}'), rb"\1{bundle}"),
@@ -52,6 +55,16 @@ def seen(answer: Answer, record: Record) -> Seen:
         )
     )
     return Seen(answer.status, tuple(each for each in headers if each[0] not in _BY_CHANCE), body)
+
+
+def difference(refused: Seen, absent: Seen) -> str:
+    """Where two answers part: the text around the first character that differs, of each; short enough for a log."""
+    one, other = str(refused), str(absent)
+    at = next(
+        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+    part = slice(max(0, at - _AROUND), at + _AROUND)
+    return f"at {at} of {len(one)} and {len(other)} characters\nrefused …{one[part]}…\nabsent  …{other[part]}…"
 
 
 def _header(name: str, value: str, answer: Answer, body: bytes, record: Record) -> str:

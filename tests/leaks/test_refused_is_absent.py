@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fhirserver.demo.http import Caller
-from tests.leaks.compare import seen
+from tests.leaks.compare import difference, seen
 from tests.leaks.edges import EDGES, REQUEST_ID, Asked, Edge, by_parameter, parameters
 from tests.leaks.known import KNOWN
 from tests.leaks.outcomes import OUTCOMES, Outcome
@@ -37,7 +37,7 @@ def is_told_apart(world: World, edge: Edge, outcome: Outcome) -> str:
     """What differs between the answers of the record and of its twin; empty where nothing does."""
     refused, absent = _BOTH.map(lambda record: edge.put(outcome.caller(world, record), record), outcome.pair)
     one, other = seen(refused, outcome.here), seen(absent, outcome.gone)
-    return "" if one == other else f"{edge}:\nrefused {one}\nabsent  {other}"
+    return "" if one == other else f"{edge}: {difference(one, other)}"
 
 
 @pytest.mark.parametrize(("edge", "outcome"), list(cases()))
