@@ -66,7 +66,7 @@ def decide(actor: Any, interaction: str, purpose: str, now: datetime, record: di
     if is_banned(asked) or is_outside_the_network(asked) or not is_in_scope(asked) or not exists_for(asked):
         return False
     if record["kind"] == "directory" and (interaction in READS or actor.kind == "operator"):
-        return True
+        return not is_hidden(asked)
     if actor.kind == "system":
         return actor.organization in record["custodians"] and record["kind"] != "audit"
     if actor.kind == "auditor":
