@@ -15,6 +15,7 @@ from consent.documents import Membership, Relation
 from consent.period import Window, window
 from consent.policy import DEFAULT, Policy
 from consent.reference import literal, type_of
+from consent.substitution import replaced
 
 NESTING = 3
 """How many teams within teams are followed."""
@@ -107,14 +108,12 @@ def _holder_of_role(role: Mapping[str, Any], policy: Policy) -> list[Membership]
         organization = literal(role["organization"])
         if organization is None:
             return []
+    groups = [f"PractitionerRole/{role.get('id')}"]
+    if (stands_in_for := replaced(role)) is not None:
+        groups.append(stands_in_for)
     return [
-        {
-            "member": holder,
-            "organization": organization,
-            "group": f"PractitionerRole/{role.get('id')}",
-            "from": spent.start,
-            "until": spent.until,
-        }
+        {"member": holder, "organization": organization, "group": group, "from": spent.start, "until": spent.until}
+        for group in groups
     ]
 
 
@@ -150,10 +149,12 @@ def actor_keys(
 ) -> frozenset[str]:
     """Return every name by which a relation or a Consent may mean the actor now.
 
-    These are the actor, the organisation of the chosen activity, the roles held in it, and the teams and groups reached
-    through at most `NESTING` memberships. A row that names another organisation does not count. Terminates on cycles.
+    These are the actor, whom they replace in the organisation of the chosen activity, that organisation, the roles held
+    in it, and the teams and groups reached through at most `NESTING` memberships. A row that names another organisation
+    does not count; a substitution is not handed on. Terminates on cycles.
     """
-    keys = {reference} | ({organization} if organization else set())
+    own = _counting(memberships_of(frozenset({reference})), organization, now)
+    keys = {reference} | {row["group"] for row in own if _is_person(row)} | ({organization} if organization else set())
     roles = {row["group"] for row in _counting(memberships_of(frozenset(keys)), organization, now)}
     keys |= {role for role in roles if type_of(role) == "PractitionerRole"}
     newest = frozenset(keys)
@@ -161,7 +162,7 @@ def actor_keys(
         if not newest:
             break
         rows = _counting(memberships_of(frozenset(_bare(key) for key in newest)), organization, now)
-        reached = {group for row in rows for group in _reached(row, newest)}
+        reached = {group for row in rows if not _is_person(row) for group in _reached(row, newest)}
         newest = frozenset(reached - keys)
         keys |= newest
     return frozenset(keys)
@@ -169,6 +170,10 @@ def actor_keys(
 
 def _counting(rows: list[Membership], organization: str | None, now: datetime) -> list[Membership]:
     return [row for row in rows if row["from"] <= now < row["until"] and row["organization"] in {None, organization}]
+
+
+def _is_person(row: Membership) -> bool:
+    return type_of(row["group"]) == "Practitioner"
 
 
 def _bare(key: str) -> str:

@@ -56,4 +56,4 @@ Membership = TypedDict(
     "Membership",
     {"member": str, "organization": str | None, "group": str, "from": datetime, "until": datetime},
 )
-"""Who is in a role, an inner team or a group, when."""
+"""Who is in a role, an inner team or a group, when; the group of who replaces a practitioner is that practitioner."""

@@ -24,6 +24,9 @@ from fhirserver.store.writes import update_of
 TYPES = frozenset({"Practitioner", "PractitionerRole", "Organization", "OrganizationAffiliation", "Group", "CareTeam"})
 
 
+# What is in a team or group, and is not named by a token: the groups of somebody, and whom they replace.
+_WITH_MEMBERSHIPS = ("CareTeam/", "Group/", "Practitioner/", "PractitionerRole/")
+
 # Actors that one process keeps at once; more than are at work in a region at one time.
 _MOST_KEPT = 20_000
 
@@ -75,7 +78,7 @@ def _look_up(
     found = {name: documents[name] for name in names if name in documents}
 
     def memberships_of(members: frozenset[str]) -> list[Membership]:
-        missing = [member for member in members if member not in found and member.startswith("CareTeam/")]
+        missing = [member for member in members if member not in found and member.startswith(_WITH_MEMBERSHIPS)]
         if missing:
             found.update(_documents(database, missing))
         return [row for member in members for row in found.get(member, {}).get("rows", ())]

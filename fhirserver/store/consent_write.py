@@ -11,15 +11,18 @@ from typing import Any
 
 from pymongo.client_session import ClientSession
 
-from consent import problems, release
+from consent import problems, release, substitution
 from consent.policy import Policy
 from fhirserver.errors import Issue, Unprocessable
 from fhirserver.store.database import Database
 
 
-def check_release(resource: Mapping[str, Any]) -> None:
-    """Raise Unprocessable where the instant from which the person may see a resource is not stated as it must be."""
-    issues = [Issue("error", "business-rule", one.message, one.expression) for one in release.problems(resource)]
+def check_extensions(resource: Mapping[str, Any]) -> None:
+    """Raise Unprocessable where the instant of a release, or who is replaced, is not stated as it must be."""
+    found = release.problems(resource)
+    if resource["resourceType"] == "PractitionerRole":
+        found += substitution.problems(resource)
+    issues = [Issue("error", "business-rule", one.message, one.expression) for one in found]
     if issues:
         raise Unprocessable(issues[0].diagnostics, code="business-rule", issues=tuple(issues))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from consent.decision import Decision
+from consent.substitution import is_substitution
 from fhirserver.errors import Unprocessable
 from fhirserver.store.database import Document
 from fhirserver.store.guard import Guard
@@ -91,6 +92,8 @@ class Grounds:
             raise Unprocessable(
                 f"The id of a {type_} is chosen by this server, or by its operator.", expression=f"{type_}.id"
             )
+        if type_ == "PractitionerRole" and is_substitution(resource):
+            raise Unprocessable("A substitution is recorded by the operator.", expression="PractitionerRole.extension")
         if type_ == "PractitionerRole" and local_reference(resource.get("organization")) != custodian:
             raise Unprocessable(
                 "A role is written by the organisation in which it is held.", expression="PractitionerRole.organization"

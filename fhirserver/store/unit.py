@@ -32,7 +32,7 @@ from fhirserver.store.audit_log import stored
 from fhirserver.store.binary_content import Contents, is_whole, whole_row
 from fhirserver.store.concealed import marked
 from fhirserver.store.consent_succession import is_active, is_earlier, is_in_force, require_effect
-from fhirserver.store.consent_write import check_consent, check_release
+from fhirserver.store.consent_write import check_consent, check_extensions
 from fhirserver.store.database import Database, Document
 from fhirserver.store.expunge import Condemned, Purge, condemn, remove
 from fhirserver.store.facts import absent_facts, relative, static_facts
@@ -325,7 +325,7 @@ class Unit:
         instant = self._after(current)
         live = None if current is None or current.get("del") else current
         local = self._local(resource, parsed.body)
-        check_release(local)
+        check_extensions(local)
         facts = static_facts(local, id_, self._custodians(current), self._policy)
         if type_ == "Binary":
             facts |= self._security_context(local)

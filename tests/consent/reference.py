@@ -299,15 +299,42 @@ def names_of(asked: Asked) -> set[str]:
         return names
     if actor.organization:
         names.add(actor.organization)
+    people = {actor.reference} | replaced_by(asked)
+    names |= people
     for role in asked.world.of_type("PractitionerRole"):
         if (
-            ref(role.get("practitioner")) == actor.reference
+            ref(role.get("practitioner")) in people
             and role.get("active") is not False
             and in_period(role.get("period"), asked.now)
             and ("organization" not in role or ref(role["organization"]) == actor.organization)
         ):
             names.add(f"PractitionerRole/{role['id']}")
     return names
+
+
+def replaced_by(asked: Asked) -> set[str]:
+    """Whom the actor replaces now in the organisation acted for."""
+    found: set[str] = set()
+    for role in asked.world.of_type("PractitionerRole"):
+        period = role.get("period", {})
+        named = [
+            ref(each.get("valueReference"))
+            for each in role.get("extension", [])
+            if each["url"] == "urn:fhirserver:extension:replaces"
+        ]
+        if (
+            len(named) == 1
+            and (named[0] or "").startswith("Practitioner/")
+            and named[0] != asked.actor.reference
+            and ref(role.get("practitioner")) == asked.actor.reference
+            and asked.actor.organization is not None
+            and ref(role.get("organization")) == asked.actor.organization
+            and role.get("active") is not False
+            and {"start", "end"} <= set(period)
+            and in_period(period, asked.now)
+        ):
+            found.add(named[0] or "")
+    return found
 
 
 def is_declared(asked: Asked, patient: str) -> bool:
@@ -328,7 +355,8 @@ def is_in_team(asked: Asked, team: Json, patient: str, depth: int) -> bool:
         if member is None or not in_period(participant.get("period"), asked.now):
             continue
         if "onBehalfOf" in participant:
-            if member == asked.actor.reference and ref(participant["onBehalfOf"]) == asked.actor.organization:
+            in_person = member.startswith("Practitioner/") and member in asked.names
+            if in_person and ref(participant["onBehalfOf"]) == asked.actor.organization:
                 return True
         elif member in asked.names or (
             member.startswith("CareTeam/")

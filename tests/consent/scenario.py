@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from consent import adherence, care_team, exams, related_person
+from consent import adherence, care_team, exams, related_person, substitution
 from consent.directive import read_consent
 from consent.documents import Membership, Relation
 from consent.facts import PatientAccess, materialise, security_facts
@@ -269,6 +269,9 @@ def _role(short: dict[str, Any]) -> dict[str, Any]:
             role[name] = _reference(role[name])
     if "period" in role:
         role["period"] = _period(role["period"])
+    if "replaces" in role:
+        stated = {"url": substitution.EXTENSION, "valueReference": _reference(role.pop("replaces"))}
+        role["extension"] = [stated]
     return role
 
 

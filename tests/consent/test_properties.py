@@ -22,6 +22,7 @@ NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 PEOPLE: list[dict[str, Any]] = [
     {"reference": "Practitioner/d", "organization": "Organization/c"},
     {"reference": "Practitioner/d", "organization": "Organization/h"},
+    {"reference": "Practitioner/s", "organization": "Organization/c"},
     {"reference": "Practitioner/e"},
     {"reference": "Patient/p"},
     {"reference": "Patient/q"},
@@ -34,6 +35,13 @@ PEOPLE: list[dict[str, Any]] = [
 ]
 ACTORS = ["Practitioner/d", "Practitioner/e", "PractitionerRole/d-at-c", "Organization/c", "CareTeam/inner", "Group/g"]
 HOUSE = {"CareTeam": "house", "subject": "Patient/p", "members": ["Practitioner/d", "CareTeam/inner", "Organization/c"]}
+STAND_IN = {
+    "PractitionerRole": "stand-in",
+    "practitioner": "Practitioner/s",
+    "organization": "Organization/c",
+    "replaces": "Practitioner/d",
+    "period": ["2026-11-20", "2026-11-30"],
+}
 UNREADABLE = [{"reference": {"display": "somebody"}}]
 
 
@@ -131,6 +139,7 @@ def worlds(draw: st.DrawFn) -> reference.World:
         {"Patient": "p", "birthDate": draw(st.sampled_from(["2008-11-24", "2008-11-25", "2015", "1970-01-01"]))},
         {"RelatedPerson": "m", "patient": "Patient/p", "as": draw(st.sampled_from(["MTH", "STPMTH"]))},
         {"PractitionerRole": "d-at-c", "practitioner": "Practitioner/d", "organization": "Organization/c"},
+        *draw(st.sampled_from([[], [STAND_IN]])),
         {"Group": "g", "members": draw(none_or_few(st.sampled_from(ACTORS[:3])))},
         *draw(st.sampled_from([[], [HOUSE]])),
         *{team["CareTeam"]: team for team in draw(none_or_few(teams()))}.values(),
@@ -165,7 +174,7 @@ def records(draw: st.DrawFn) -> dict[str, Any]:
     return record(draw(st.sampled_from(["a", "b", "r"])), short, DEFAULT)
 
 
-people = st.sampled_from([*PEOPLE[:3] * 3, *PEOPLE])
+people = st.sampled_from([*PEOPLE[:4] * 3, *PEOPLE])
 interactions = st.sampled_from([*["read"] * 8, "search", "create", "update", "delete"])
 
 

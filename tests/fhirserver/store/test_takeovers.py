@@ -176,6 +176,80 @@ def test_who_leaves_a_group_written_with_absolute_references_has_left_it(record:
     assert "Group/g" not in record.access("Practitioner/m").actor.keys
 
 
+def test_groups_are_reached_through_roles_and_groups_in_them(record: Region) -> None:
+    record.put(role("grouped", "Practitioner/g"))
+    group = {"resourceType": "Group", "type": "practitioner", "actual": True}
+    record.put({**group, "id": "of-roles", "member": [{"entity": {"reference": "PractitionerRole/grouped"}}]})
+    record.put({**group, "id": "of-groups", "member": [{"entity": {"reference": "Group/of-roles"}}]})
+    keys = record.access("Practitioner/g", organization="Organization/e1").actor.keys
+    assert {"PractitionerRole/grouped", "Group/of-roles", "Group/of-groups"} <= keys
+
+
+REPLACES = "urn:fhirserver:extension:replaces"
+
+
+def substitution(id_: str, **more: Any) -> dict[str, Any]:
+    return {
+        **role(id_, "Practitioner/stand-in"),
+        "extension": [{"url": REPLACES, "valueReference": {"reference": "Practitioner/d"}}],
+        "period": {"start": "2026-11-20", "end": "2026-11-30"},
+        **more,
+    }
+
+
+def stands_in(record: Region, organization: str = "Organization/e1") -> bool:
+    return "Practitioner/d" in record.access("Practitioner/stand-in", organization=organization).actor.keys
+
+
+def test_a_substitution_that_the_operator_records_counts_from_the_next_request_until_it_is_taken_back(
+    record: Region,
+) -> None:
+    assert not stands_in(record)
+    record.put(substitution("stand-in"), by="operator")
+    assert stands_in(record)
+    assert not stands_in(record, THEIRS)
+    keys = record.access("Practitioner/stand-in", organization="Organization/e1").actor.keys
+    assert {"PractitionerRole/r", "PractitionerRole/stand-in"} <= keys
+    seen = record.store("Practitioner/stand-in", organization="Organization/e1")
+    assert seen.read("ImagingStudy", "s").id == "s"
+    record.put(substitution("stand-in", active=False), by="operator")
+    assert not stands_in(record)
+
+
+@pytest.mark.parametrize("by", ["Organization/e1", THEIRS])
+def test_no_establishment_records_a_substitution(record: Region, by: str) -> None:
+    with pytest.raises(Unprocessable, match="operator"):
+        record.put(substitution("forged", organization={"reference": by}), by=by)
+    own = role("later", "Practitioner/stand-in", by)
+    record.put({**own, "id": f"later-{by[-2:]}"}, by=by)
+    with pytest.raises(Unprocessable, match="operator"):
+        record.put(substitution(f"later-{by[-2:]}", organization={"reference": by}), by=by)
+    assert not stands_in(record)
+
+
+@pytest.mark.parametrize(
+    ("more", "element"),
+    [
+        ({"period": {"start": "2026-11-20"}}, "period.end"),
+        ({"period": {"end": "2026-11-20"}}, "period.start"),
+        ({"period": None}, "period.start"),
+        ({"organization": None}, "organization"),
+        ({"practitioner": {"reference": "Practitioner/d"}}, "extension"),
+        ({"practitioner": {"display": "somebody"}}, "practitioner"),
+        ({"extension": [{"url": REPLACES, "valueString": "Practitioner/d"}]}, "extension"),
+        ({"extension": [{"url": REPLACES, "valueReference": {"reference": "Organization/e1"}}]}, "extension"),
+        ({"extension": [{"url": REPLACES, "valueReference": {"reference": "Practitioner/d"}}] * 2}, "extension"),
+    ],
+)
+def test_a_substitution_says_who_for_whom_where_and_from_when_to_when(
+    record: Region, more: dict[str, Any], element: str
+) -> None:
+    stated = {name: value for name, value in substitution("bad", **more).items() if value is not None}
+    with pytest.raises(Unprocessable) as refusal:
+        record.put(stated, by="operator")
+    assert f"PractitionerRole.{element}" in {issue.expression for issue in refusal.value.issues}
+
+
 _NAMES = {"Organization": "Squatted", "Practitioner": [{"family": "Squatted"}]}
 
 INS = {"system": "urn:oid:1.2.250.1.213.1.4.10", "value": "1"}
