@@ -97,6 +97,10 @@ SENTENCES: dict[str, dict[str, str]] = {
         "fr": "La personne a ouvert cet élément à ce destinataire.",
         "en": "The person opened this record to this recipient.",
     },
+    "permit-link": {
+        "fr": "La personne a ouvert cet examen à qui détient le lien.",
+        "en": "The person opened this exam to whoever holds the link.",
+    },
     "permit-break-glass": {
         "fr": "Le médecin a ouvert le dossier en urgence (bris de glace).",
         "en": "The physician opened the record in an emergency (break-glass).",
@@ -120,6 +124,10 @@ SENTENCES: dict[str, dict[str, str]] = {
     "patient-context-mismatch": {
         "fr": "Le jeton est limité à un autre patient.",
         "en": "The token is limited to another patient.",
+    },
+    "beyond-link": {
+        "fr": "Le lien n'a pas été donné pour cet élément.",
+        "en": "The link was not given for this record.",
     },
     "ban-payer": {
         "fr": "Aucun accès pour un assureur ou pour un remboursement.",

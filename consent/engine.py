@@ -37,6 +37,7 @@ PLANS_KEPT = 512
 """How many prepared questions a process keeps: about one for each type that each signed-in actor is reading."""
 _OBLIGATIONS: dict[str, tuple[str, ...]] = {
     "permit-grant": ("audit-decision", "no-redisclosure"),
+    "permit-link": ("audit-decision", "no-redisclosure"),
     "permit-break-glass": ("audit-decision", "notify-break-glass"),
 }
 
@@ -371,6 +372,8 @@ def _audience(actor: Actor) -> frozenset[str]:
             keys.add(f"custodian:{actor.organization}")
         case "auditor":
             keys.add("auditor")
+        case "link":
+            keys.discard("*")
         case _:
             pass
     return frozenset(keys)

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from consent.condition import NOW, AllOf, AnyOf, AtMost, Condition, GreaterThan, In, Is, Not, Some
 from consent.eligibility import PURPOSE, is_eligible
 from consent.rules.rule import IN_FORCE, Question
-from consent.rules.terms import CARE_KINDS, ORDINARY, base_permits, emergency_base, in_session, objecting
+from consent.rules.terms import (
+    CARE_KINDS,
+    ORDINARY,
+    base_permits,
+    emergency_base,
+    given_rightly,
+    in_session,
+    objecting,
+)
 
 _NOT_IN_FORCE = Not(IN_FORCE)
 
@@ -30,6 +38,8 @@ def near_misses(question: Question) -> list[Miss]:
     if question.actor.kind == "representative":
         ended = AllOf(Is("kind", "representative"), Is("key", question.actor.reference), _NOT_IN_FORCE)
         return [Miss("authority-ended", "authority-ended", Some("relations", ended))]
+    if question.actor.kind == "link":
+        return _of_link(question)
     if question.actor.kind != "professional":
         return []
     told = [*_in_emergency(question), *_of_relation(question, "declared")]
@@ -44,6 +54,13 @@ def near_misses(question: Question) -> list[Miss]:
         Miss("grant-expired", "grant-expired", Some("rulings", over_grant)),
         *(Miss(code, "no-relationship", condition) for code, condition in _of_relation(question, "treating")),
     ]
+
+
+def _of_link(question: Question) -> list[Miss]:
+    granted = AllOf(Is("effect", "permit"), Is("family", "grant"), Is("keys", question.actor.reference))
+    over = Some("rulings", AllOf(granted, AnyOf(AtMost("until", NOW), GreaterThan("from", NOW))))
+    ended = AllOf(Some("rulings", granted), Not(given_rightly(question)))
+    return [Miss("grant-expired", "grant-expired", over), Miss("authority-ended", "authority-ended", ended)]
 
 
 def _in_emergency(question: Question) -> list[tuple[str, Condition]]:

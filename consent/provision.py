@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consent.documents import Effect
+from consent.link import is_link, recipient_key
 from consent.period import ALWAYS, NEVER, Window, is_readable, window
 from consent.policy import ACT_REASON, Policy
 from consent.reference import literal, type_of
@@ -127,8 +128,9 @@ def _keys(actors: Sequence[Mapping[str, Any]] | None, effect: Effect, patient: s
         return ANYBODY
     keys: list[str] = []
     for actor in actors:
-        reference = literal(actor.get("reference"))
-        if reference and type_of(reference) in _ACTOR_TYPES and _is_recipient(actor.get("role")):
+        reference = recipient_key(actor.get("reference"))
+        is_known = reference is not None and (type_of(reference) in _ACTOR_TYPES or is_link(reference))
+        if reference is not None and is_known and _is_recipient(actor.get("role")):
             keys.append(reference)
             if type_of(reference) == "CareTeam":
                 keys.append(f"{reference}@{patient}")

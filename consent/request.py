@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-ActorKind = Literal["patient", "representative", "professional", "system", "operator", "auditor"]
+ActorKind = Literal["patient", "representative", "professional", "system", "operator", "auditor", "link"]
 Interaction = Literal[
     "read", "vread", "history", "search", "create", "update", "patch", "delete", "retrieve", "store"
 ]  # fmt: skip
@@ -42,6 +42,7 @@ DEFAULT_PURPOSE: dict[str, str] = {
     "system": "TREAT",
     "operator": "HSYSADMIN",
     "auditor": "HCOMPL",
+    "link": "PATRQT",
 }
 """The purpose of use of a token that states none, by kind of actor (v3-ActReason)."""
 
@@ -96,12 +97,13 @@ def _scopes(tokens: Iterable[str]) -> Iterable[Scope]:
 class Actor:
     """Whoever acts, as verified: identity, the activity chosen at sign-in, and what the token carries.
 
-    `reference` is "Practitioner/d", "Patient/p", "RelatedPerson/m" or "Client/his-e1". `keys` holds every name by which
-    a relation or a Consent may mean this actor now (see `care_team.actor_keys`). `patients` holds a patient's own
-    references. `professions`, `specialties` and `sectors` are "system|code" of the chosen activity.
-    `concealed` are the resources that are hidden from this person now; it is stated where the trail is asked for.
+    `reference` is "Practitioner/d", "Patient/p", "RelatedPerson/m", "Client/his-e1", or "Link/l" for whoever holds a
+    link. `keys` holds every name by which a relation or a Consent may mean this actor now (see `care_team.actor_keys`).
+    `patients` holds a patient's own references. `professions`, `specialties` and `sectors` are "system|code" of the
+    chosen activity. `concealed` are the resources that are hidden from this person now; it is stated where the trail is
+    asked for. `emergencies` are the patients for whom this professional has broken the glass, while the session lasts.
     `networks` are the organisations of which the establishment is a member now; it is stated for systems.
-    `emergencies` are the patients for whom this professional has broken the glass, while the session lasts.
+    Of a link `giver` is who gave it, and `shared` the one resource for which it was given.
     """
 
     kind: ActorKind
@@ -121,6 +123,8 @@ class Actor:
     client_id: str | None = None
     concealed: frozenset[str] = frozenset()
     emergencies: frozenset[str] = frozenset()
+    giver: str | None = None
+    shared: str | None = None
     display: str | None = field(default=None, compare=False)
 
     def __hash__(self) -> int:

@@ -11,6 +11,7 @@ _CONTEXTS: dict[str, frozenset[ScopeContext]] = {
     "system": frozenset({"system"}),
     "operator": frozenset({"user", "system"}),
     "auditor": frozenset({"user", "system"}),
+    "link": frozenset({"patient"}),
 }
 """The scope contexts that mean something for each kind of actor; others grant it nothing."""
 

@@ -17,6 +17,7 @@ from consent.condition import Everything
 from consent.decision import Decision
 from consent.engine import Permission
 from consent.facts import visibility
+from consent.link import link_key
 from consent.policy import DEFAULT, Policy
 from consent.request import Actor, ActorKind, Interaction, Request, Scope
 from fhirserver.config import Config
@@ -198,6 +199,20 @@ def actor_of(
     )
 
 
+def actor_of_link(link: Mapping[str, Any], scopes: tuple[Scope, ...], display: str | None = None) -> Actor:
+    """Whoever holds a link, as the rules see them; `display` is whom they say they are."""
+    return Actor(
+        "link",
+        link_key(link["_id"]),
+        scopes=scopes,
+        launch_patient=link["patient"],
+        client_id=SHARE_LINK,
+        giver=link["giver"],
+        shared=link["target"],
+        display=display,
+    )
+
+
 def policy_of(config: Config) -> Policy:
     """The region's access policy as the settings choose it."""
     span: Literal["record", "exam"] = "exam" if config.treating_span == "exam" else "record"
@@ -210,11 +225,15 @@ def policy_of(config: Config) -> Policy:
     )
 
 
+# The client id of whoever comes by a link; no client can be registered under a name with "_".
+SHARE_LINK = "share_link"
+
 # Who the server is when it acts for itself: a name, and why it may read without a person's token.
 SYSTEM_ACCESSES = {
     "dicom-patient-resolution": "Find the Patient whom the header of a stored DICOM instance names.",
     "explanation": "Explain to an operator or auditor why a resource is open or closed to somebody.",
     "break-glass": "Look at the will of the person before a physician breaks the glass, and have it reviewed.",
+    "share-link": "Say whose exam a link opens, and take back for the person a link that another gave.",
     "operator": "Answer the operator's own commands on the machine that holds the data.",
 }
 

@@ -17,11 +17,12 @@ from fhirserver import audit, errors
 from fhirserver.config import Config
 from fhirserver.dicomweb import routes as dicomweb
 from fhirserver.forwarded import Forwarded
-from fhirserver.oauth import bearer
+from fhirserver.oauth import bearer, share_link
 from fhirserver.oauth import server as oauth
 from fhirserver.rest import compression, cors, error_handlers, health, openapi, options, outcome, routes
 from fhirserver.rest.page_keys import page_keys
 from fhirserver.rest.service import Service
+from fhirserver.shl import routes as shl
 from fhirserver.store.audit_log import AuditLog
 from fhirserver.store.database import Database, connect
 from fhirserver.store.reindex import resume
@@ -46,12 +47,27 @@ def create_app(config: Config, database: Database | None = None) -> Flask:
         health.blueprint({"database": partial(_check_database, database), "audit": partial(_check_audit, database)})
     )
     app.register_blueprint(oauth.blueprint(config, database))
+    holders: bearer.Bearer = app.extensions[bearer.EXTENSION]
+    app.register_blueprint(
+        shl.blueprint(
+            config,
+            database,
+            lambda: bearer.request_id(request),
+            partial(share_link.access_of, holders),
+            partial(share_link.token_of, holders),
+        )
+    )
     app.register_blueprint(dicomweb.blueprint(config, database, lambda: bearer.authenticate(request)))
     service = Service(database, config, page_keys(oauth.shared_secrets()))
     openapi.install(app, service.parameters, routes.blueprint(service, lambda: bearer.authenticate(request)))
     error_handlers.install(
         app,
-        {"/fhir": outcome.render_error, "/dicomweb": dicomweb.render_error, "/oauth": oauth.render_error},
+        {
+            "/fhir": outcome.render_error,
+            "/dicomweb": dicomweb.render_error,
+            "/oauth": oauth.render_error,
+            "/shl": shl.render_error,
+        },
         bearer.request_id,
     )
     # The last one registered is the first to see an answer.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from consent.rules import (
     audit_trail,
     author,
+    beyond_link,
     blocked_professional,
     break_glass,
     concealed,
@@ -19,6 +20,8 @@ from consent.rules import (
     grant,
     hidden,
     labelled_relation,
+    link,
+    link_denied,
     masked,
     operator,
     opposition,
@@ -34,12 +37,14 @@ from consent.rules.rule import Rule
 RULES: tuple[Rule, ...] = (
     # 2 scope, as far as it depends on the patients of the resource
     patient_context.RULE,
+    beyond_link.RULE,
     # 3 lifecycle
     entered_in_error.RULE,
     opposition.RULE,
     # 5 explicit denies
     blocked_professional.RULE,
     consent_deny.RULE,
+    link_denied.RULE,
     masked.RULE,
     # 6 audience
     hidden.FROM_PATIENT,
@@ -56,6 +61,7 @@ RULES: tuple[Rule, ...] = (
     labelled_relation.RULE,
     author.RULE,
     grant.RULE,
+    link.RULE,
     # 8 emergency, in the order of the permits
     break_glass.RULE,
     directory.RULE,

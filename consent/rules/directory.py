@@ -1,4 +1,4 @@
-"""Every admitted actor reads the directory: professionals, organisations, places, definitions."""
+"""Every admitted actor but a link reads the directory: professionals, organisations, places, definitions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from consent.rules.rule import Question, Rule
 
 
 def _condition(question: Question) -> Condition:
-    return Is("kind", "directory") if question.is_read else Nothing()
+    return Is("kind", "directory") if question.is_read and question.actor.kind != "link" else Nothing()
 
 
 RULE = Rule("directory", "permit", "resource", "permit-directory", _condition)

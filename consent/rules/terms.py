@@ -100,7 +100,16 @@ def emergency_base(question: Question) -> Condition:
 
 def represents(question: Question) -> Condition:
     """Return: the actor is a representative of the patient whose authority is in force."""
-    return Some(
-        "relations",
-        AllOf(Is("kind", "representative"), Is("key", question.actor.reference), IN_FORCE),
-    )
+    return _represented_by(question.actor.reference)
+
+
+def given_rightly(question: Question) -> Condition:
+    """Return: whoever gave the link is the patient, or represents them now."""
+    giver = question.actor.giver
+    if giver is None:
+        return Nothing()
+    return Is("patient", giver) if giver.startswith("Patient/") else _represented_by(giver)
+
+
+def _represented_by(reference: str) -> Condition:
+    return Some("relations", AllOf(Is("kind", "representative"), Is("key", reference), IN_FORCE))

@@ -22,6 +22,7 @@ from fhirserver.audit.interactions import (
     search_events,
     write_events,
 )
+from fhirserver.audit.links import link_events
 from fhirserver.audit.security import operator_events, token_events
 from fhirserver.audit.trail import flush, seal, use
 
@@ -37,6 +38,7 @@ __all__ = [
     "history_events",
     "labels_of",
     "labels_of_any",
+    "link_events",
     "named_patients",
     "operation_events",
     "operator_events",

@@ -32,6 +32,7 @@ RECORD_DESTROYED: Final = _coding(
     f"{TERMINOLOGY}iso-21089-lifecycle", "destroy", "Destroy/Delete Record Lifecycle Event"
 )
 DICOM_QUERY: Final = dcm("110112", "Query")
+EXPORT: Final = dcm("110106", "Export")
 
 # AuditEvent.subtype
 AUTHZ_CONSENT: Final = _coding(f"{BALP}CodeSystem/AuthZsubType", "AuthZ-Consent")
@@ -41,6 +42,7 @@ LOGIN: Final = dcm("110122", "Login")
 LOGOUT: Final = dcm("110123", "Logout")
 EMERGENCY_OVERRIDE_STARTED: Final = dcm("110127", "Emergency Override Started")
 EMERGENCY_OVERRIDE_STOPPED: Final = dcm("110138", "Emergency Override Stopped")
+DISCLOSE: Final = _coding(f"{TERMINOLOGY}iso-21089-lifecycle", "disclose", "Disclose Record Lifecycle Event")
 BREAK_GLASS: Final = "urn:fhirserver:break-glass"
 SOFTWARE_CONFIGURATION: Final = dcm("110131", "Software Configuration")
 SECURITY_ROLES_CHANGED: Final = dcm("110136", "Security Roles Changed")

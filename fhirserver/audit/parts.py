@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from consent.link import SYSTEM as LINK
 from fhirserver.access import Access
 from fhirserver.audit import codes
 from fhirserver.audit.caller import Caller
@@ -344,6 +345,18 @@ def session(name: str, details: Iterable[tuple[str, str]] = ()) -> Part:
     if detail := _details(details):
         entity["detail"] = detail
     return _entity(entity)
+
+
+def link(name: str, details: Iterable[tuple[str, str]]) -> Part:
+    """The link by which something was given out; never what it is opened by."""
+    return _entity(
+        {
+            "what": {"identifier": {"system": LINK, "value": name}},
+            "type": codes.SYSTEM_OBJECT,
+            "role": codes.SECURITY_USER,
+            "detail": _details(details),
+        }
+    )
 
 
 @lru_cache(maxsize=1_024)

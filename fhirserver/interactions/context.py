@@ -86,15 +86,18 @@ class Context:
         """
         self._flush()
 
-    def transact(self, work: Callable[[Unit], T]) -> T:
-        """Run `work` and all it writes in one transaction; what an attempt noted that conflicted is taken back."""
+    def transact(self, work: Callable[[Unit], T], store: ResourceStore | None = None) -> T:
+        """Run `work` and all it writes in one transaction; what an attempt noted that conflicted is taken back.
+
+        `store` is that of a system access, where it is not the caller who writes.
+        """
         noted = len(self._events)
 
         def attempt(unit: Unit) -> T:
             del self._events[noted:]
             return work(unit)
 
-        return self.store.transact(attempt)
+        return (store or self.store).transact(attempt)
 
     def record_write(self, unit: Unit, interaction: str, row: Row) -> None:
         """Write the events of a create, update, patch or delete in the transaction that does it."""

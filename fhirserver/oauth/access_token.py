@@ -1,12 +1,14 @@
 """Access tokens: JWTs by RFC 9068, signed ES256, for the FHIR base of this server alone.
 
-iss        the OAuth base                sub      the client id, or the person (`Practitioner/d`)
+iss        the OAuth base                sub      the client id, or the person (`Practitioner/d`),
+                                         or the link (`Link/l`)
 aud        the FHIR base                 scope    SMART scopes
 client_id  who obtained it               jti      its name in audit and revocation
 iat, exp   at most 300 s apart           purpose  the one purpose of use, a v3-ActReason code
 organization  `Organization/h`, for whom the person acts
 fhirUser   the person, as an absolute URL; absent for a system
 patient    the id of the patient in context
+recipient  who the holder of a link says they are
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ class Claims:
     organization: str | None = None
     person: str | None = None
     patient: str | None = None
+    recipient: str | None = None
     token_id: str = ""
     expires: int = 0
 
@@ -71,6 +74,7 @@ def issue(keys: SigningKeys, config: Config, claims: Claims, now: datetime) -> t
         "organization": claims.organization,
         "fhirUser": f"{config.fhir_base}/{claims.person}" if claims.person else None,
         "patient": claims.patient,
+        "recipient": claims.recipient,
     }
     payload = {name: value for name, value in payload.items() if value is not None}
     header = {"alg": SIGNING_ALGORITHM, "typ": TYPE, "kid": keys.signing.kid}
@@ -118,7 +122,7 @@ def _told(error: BaseException) -> str:
 
 def _claims(payload: Mapping[str, Any], config: Config) -> Claims:
     texts = {name: payload.get(name) for name in ("sub", "client_id", "scope", "jti")}
-    optional = {name: payload.get(name) for name in ("purpose", "organization", "fhirUser", "patient")}
+    optional = {name: payload.get(name) for name in ("purpose", "organization", "fhirUser", "patient", "recipient")}
     if not all(isinstance(text, str) for text in texts.values()) or not all(
         value is None or isinstance(value, str) for value in optional.values()
     ):
@@ -132,6 +136,7 @@ def _claims(payload: Mapping[str, Any], config: Config) -> Claims:
         organization=optional["organization"],
         person=person.removeprefix(f"{config.fhir_base}/") if person else None,
         patient=optional["patient"],
+        recipient=optional["recipient"],
         token_id=texts["jti"] or "",
         expires=int(payload["exp"]),
     )

@@ -14,20 +14,21 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from flask import Request, current_app
 
 from consent.eligibility import PURPOSE
+from consent.link import is_link
 from consent.request import DEFAULT_PURPOSE, Actor, ActorKind, Scope, parse_scopes
 from fhirserver import audit
-from fhirserver.access import Access, actor_of, policy_of
+from fhirserver.access import SHARE_LINK, Access, actor_of, actor_of_link, policy_of
 from fhirserver.config import Config
 from fhirserver.errors import Unauthenticated
 from fhirserver.oauth.access_token import Claims, InvalidAccessTokenError, Verifier
 from fhirserver.oauth.keys import SigningKeys
 from fhirserver.oauth.scopes import narrow
-from fhirserver.store import actors, documents, emergencies
+from fhirserver.store import actors, documents, emergencies, share_links
 from fhirserver.store.database import Database
 from fhirserver.store.standing import Standing
 
@@ -75,6 +76,7 @@ class Bearer:
     def __init__(self, config: Config, database: Database, keys: SigningKeys) -> None:
         """Nothing is kept yet."""
         self.keys = keys
+        self.config = config
         self.verifier = Verifier(keys, config)
         self._policy = policy_of(config)
         self._cache_seconds = config.token_cache
@@ -86,10 +88,10 @@ class Bearer:
         now = datetime.now(UTC)
         try:
             verified = self._verified(_token_of(request), now)
+            access = self._access(verified, now, request_id(request))
         except InvalidAccessTokenError as error:
             self._note_refusal(request, now, str(error))
             raise Unauthenticated(str(error), headers=_challenge(error)) from error
-        access = self._access(verified, now, request_id(request))
         access.transport = _transport(request)
         access.client_address = request.remote_addr
         return access
@@ -101,8 +103,13 @@ class Bearer:
         """
         return self._access(self._amounting_to(claims), now, name)
 
+    def access_of_link(self, link: Mapping[str, Any], claims: Claims, now: datetime, name: str) -> Access:
+        """The access of whoever shows a link, by the claims that its token would have."""
+        actor = actor_of_link(link, parse_scopes(claims.scope), claims.recipient)
+        return Access(actor, claims.purpose or DEFAULT_PURPOSE["link"], now, name, policy=self._policy)
+
     def _access(self, verified: _Verified, now: datetime, name: str) -> Access:
-        actor = self._actor(verified, now)
+        actor = self._holder(verified, now) if verified.kind == "link" else self._actor(verified, now)
         purpose = verified.claims.purpose or DEFAULT_PURPOSE[verified.kind]
         sessions: dict[str, str] = {}
         if purpose == PURPOSE and actor.kind == "professional":
@@ -147,6 +154,10 @@ class Bearer:
 
     def _amounting_to(self, claims: Claims) -> _Verified:
         fresh_until = time.monotonic() + self._cache_seconds
+        if is_link(claims.subject) and claims.client_id == SHARE_LINK:
+            return _Verified(
+                claims, "link", claims.subject, None, "care", parse_scopes(claims.scope), claims.recipient, fresh_until
+            )
         return self._of_person(claims, fresh_until) if claims.person else self._of_system(claims, fresh_until)
 
     def _of_system(self, claims: Claims, fresh_until: float) -> _Verified:
@@ -198,6 +209,13 @@ class Bearer:
             launch_patient=f"Patient/{claims.patient}" if claims.patient else None,
             client_id=claims.client_id,
         )
+
+    def _holder(self, verified: _Verified, now: datetime) -> Actor:
+        """Who holds a link, which is looked up at every request: it may have ended since."""
+        link = share_links.by_name(self._database, verified.reference.partition("/")[2])
+        if link is None or share_links.refusal(link, now) is not None:
+            raise InvalidAccessTokenError("The token was revoked.")
+        return actor_of_link(link, verified.scopes, verified.display)
 
     def _note_refusal(self, request: Request, now: datetime, reason: str) -> None:
         """A request without any token is a question, not an attempt, and is not audited."""

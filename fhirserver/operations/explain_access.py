@@ -28,6 +28,7 @@ def _perform(context: Context, target: Target, given: Given) -> Made:
     interaction = given.one("interaction", "read")
     if interaction not in _INTERACTIONS:
         raise BadRequest(f"interaction is one of {', '.join(_INTERACTIONS)}.", expression="interaction")
+    context.access.admit_explanation(target.type)
     asked = _asked(context, given)
     found = explained(context, target, target.address("explain-access"), urlencode(given.pairs))
     request = asked.request(cast("Interaction", interaction))

@@ -17,6 +17,8 @@ from flask import Response, request
 from fhirserver.config import Config
 
 PUBLIC = frozenset({"/fhir/metadata", "/fhir/.well-known/smart-configuration", "/oauth/jwks", "/openapi.json"})
+LINKS = "/shl/"
+"""Links are shown by viewers of any origin: SMART Health Links ask for it, and no token is sent there."""
 _ENDPOINTS = frozenset({"/fhir", "/oauth/token", "/oauth/revoke"})
 _BASES = ("/fhir/", "/dicomweb/")
 
@@ -54,7 +56,7 @@ def sharing(config: Config) -> Callable[[Response], Response]:
     def _allowed(response: Response) -> str | None:
         """The origin whose pages may read the answer, `*` for all; what depends on who asks says so to caches."""
         path = request.path
-        if path in PUBLIC or ("*" in origins and _is_shared(path)):
+        if path in PUBLIC or path.startswith(LINKS) or ("*" in origins and _is_shared(path)):
             return "*"  # whoever asks, also without an Origin: so a cache has one answer for all
         if not origins or not _is_shared(path):
             return None

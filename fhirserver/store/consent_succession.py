@@ -15,6 +15,7 @@ from typing import Any
 
 from consent import engine
 from consent.family import family_of, is_privacy
+from consent.link import is_link, recipient_key
 from consent.period import OPEN_START, interval, window
 from consent.policy import Policy
 from consent.reference import literal
@@ -24,6 +25,7 @@ from fhirserver.errors import Conflict, Unprocessable
 _DENIALS = frozenset({"blocked-professional", "consent-deny"})
 _MOST_PAIRS = 50
 _READS = (Scope("user", "*", frozenset("rs")),)
+_LINK_READS = (Scope("patient", "*", frozenset("rs")),)
 
 
 def is_active(consent: Mapping[str, Any], family: str, policy: Policy) -> bool:
@@ -63,7 +65,8 @@ def require_effect(
 
     `facts_of` gives the facts of a resource as they will be, None where there is none; `is_told` says whether the
     writer may be told of a Consent, `Consent/id`. Recipients are taken as they are named, as professionals who act for
-    nobody else. Raises Unprocessable where it names too many recipients and resources for each to be looked at.
+    nobody else; a link as one that the performer of the grant gives. Raises Unprocessable where it names too many
+    recipients and resources for each to be looked at.
     """
     provision = grant.get("provision", {})
     instant = max(now, window(provision.get("period"), policy.zone).start)
@@ -76,13 +79,16 @@ def require_effect(
         )
     opens = {one: facts for one in opened_resources if (facts := facts_of(one)) is not None}
     for index, actor in enumerate(provision.get("actor", ())):
-        named = literal(actor.get("reference")) or ""
+        named = recipient_key(actor.get("reference")) or ""
+        giver = next((literal(one) for one in grant.get("performer", ())), None)
         for opened, facts in opens.items():
-            voiding = _voiding(named, facts, purpose, instant, policy)
+            recipient = _link(named, giver, opened, facts) if is_link(named) else _professional(named)
+            voiding = _voiding(recipient, facts, purpose, instant, policy)
             told = sorted(source for source in voiding if is_told(source))
             if told:
+                who = "A link" if is_link(named) else named
                 raise Conflict(
-                    f"{named} is refused {opened} by {', '.join(told)}: lift or narrow that first.",
+                    f"{who} is refused {opened} by {', '.join(told)}: lift or narrow that first.",
                     expression=f"Consent.provision.actor[{index}].reference",
                 )
 
@@ -94,10 +100,18 @@ def _opened(provision: Mapping[str, Any], grant: Mapping[str, Any]) -> list[str]
     return list(dict.fromkeys(one for one in named if one is not None))
 
 
-def _voiding(named: str, facts: Mapping[str, Any], purpose: str, instant: datetime, policy: Policy) -> list[str]:
-    """The Consents by which a professional of that name is refused a resource."""
+def _professional(named: str) -> Actor:
     organization = named if named.startswith("Organization/") else None
-    actor = Actor("professional", named, organization=organization, keys=frozenset({named}), scopes=_READS)
+    return Actor("professional", named, organization=organization, keys=frozenset({named}), scopes=_READS)
+
+
+def _link(named: str, giver: str | None, opened: str, facts: Mapping[str, Any]) -> Actor:
+    patient = next((subject["patient"] for subject in facts["subjects"]), None)
+    return Actor("link", named, scopes=_LINK_READS, launch_patient=patient, giver=giver, shared=opened)
+
+
+def _voiding(actor: Actor, facts: Mapping[str, Any], purpose: str, instant: datetime, policy: Policy) -> list[str]:
+    """The Consents by which somebody is refused a resource."""
     decision = engine.decide_apart(actor, Request("read", purpose, instant), facts, policy=policy)
     if decision.code not in _DENIALS:
         return []

@@ -46,6 +46,7 @@ class Database:
     patient's Consents say; `actors` what groups, roles and teams somebody is in; `identities`
     which patients carry one national identifier; `instances` DICOM instances;
     `locks` what makes two conditional writes conflict; `writers` what each process promises of its writes;
+    `share_links` links that persons gave, `share_files` what one gives by an address of its own;
     `emergencies` sessions of break-glass, `notices` what somebody is owed a message about;
     `search_parameters` those that an operator has added; `jobs` searches that are answered later.
     """
@@ -64,6 +65,8 @@ class Database:
         self.identities = self.database["identities"]
         self.emergencies = self.database["emergencies"]
         self.notices = self.database["notices"]
+        self.share_links = self.database["share_links"]
+        self.share_files = self.database["share_files"]
         self.instances = self.database["instances"]
         self.locks = self.database["locks"]
         self.writers = self.database["writers"]

@@ -90,6 +90,12 @@ JOBS = (
 EMERGENCIES = (IndexModel([("subject", ASCENDING), ("until", ASCENDING)], name="by-subject"),)
 # Those that wait are few; those that were sent are looked up by patient.
 NOTICES = (IndexModel([("sent", ASCENDING), ("at", ASCENDING)], name="by-sending"),)
+# By the digest of an address, and by whose exams they open.
+SHARE_LINKS = (
+    IndexModel([("digest", ASCENDING)], name="by-digest", unique=True),
+    IndexModel([("patient", ASCENDING), ("made", DESCENDING)], name="by-patient"),
+)
+SHARE_FILES = (IndexModel([("expires", ASCENDING)], name="expiry", expireAfterSeconds=0),)
 INSTANCES = (IndexModel([("study", ASCENDING), ("series", ASCENDING), ("number", ASCENDING)], name="by-study"),)
 
 
@@ -121,6 +127,8 @@ def create_indexes(database: Database) -> None:
         (database.jobs, JOBS),
         (database.emergencies, EMERGENCIES),
         (database.notices, NOTICES),
+        (database.share_links, SHARE_LINKS),
+        (database.share_files, SHARE_FILES),
     ):
         if collection.name in present:
             _drop_changed(collection, models)

@@ -27,7 +27,7 @@ from fhirserver.config import Config
 from fhirserver.errors import Conflict, Forbidden, MethodNotAllowed, NotFound, PreconditionFailed, Unprocessable
 from fhirserver.search.expression import Expression
 from fhirserver.search.parse import Query
-from fhirserver.store import actors, emergencies
+from fhirserver.store import actors, emergencies, share_links
 from fhirserver.store.audit_log import stored
 from fhirserver.store.binary_content import Contents, is_whole, whole_row
 from fhirserver.store.concealed import marked
@@ -242,7 +242,7 @@ class Unit:
         """Write rows of DICOM instances in this transaction."""
         self._instances.extend(instances)
 
-    def put(self, collection: Literal["emergencies", "notices"], documents: Iterable[Document]) -> None:
+    def put(self, collection: Literal["emergencies", "notices", "share_links"], documents: Iterable[Document]) -> None:
         """Write new rows of a collection that holds no resources, in this transaction."""
         self._others.setdefault(collection, []).extend(documents)
 
@@ -250,6 +250,17 @@ class Unit:
         """End the caller's sessions of break-glass for a patient, in this transaction; those that lasted."""
         actor, now = self._guard.actor, self._guard.now
         return emergencies.end(self._database, self._session, (actor.reference, actor.organization), patient, now)
+
+    def use_link(self, name: str, files: Iterable[share_links.File]) -> bool:
+        """Count a use of a link and keep what it gives by addresses of their own, in this transaction.
+
+        False where the link was used as often as it may be: nothing is kept.
+        """
+        if not share_links.use(self._database, self._session, name, self._guard.now):
+            return False
+        for file in files:
+            share_links.keep_file(self._database, self._session, file)
+        return True
 
     def expunge(self, purge: Purge) -> Condemned:
         """Remove rows for good, in this transaction; the objects that they name are the caller's to remove."""
@@ -455,7 +466,7 @@ class Unit:
             raise Unprocessable(f"{reference} is written more than once in one transaction.")
 
     def _security_context(self, binary: Mapping[str, Any]) -> dict[str, Any]:
-        """What the resource that a Binary names as its securityContext lends it: its patients and its labels.
+        """What the resource that a Binary names as its securityContext lends it: patients, labels, and of what it is.
 
         A read asks that resource again (`ResourceStore.read`), so a label that comes later counts at once.
         """
@@ -470,6 +481,7 @@ class Unit:
         copied = ("confidentiality", "sensitivities", "labels", "released")
         return {
             **{name: lent[name] for name in copied if name in lent},
+            "instances": [f"Binary/{binary['id']}", *lent["instances"]],
             "kind": lent["kind"],
             "related": [reference],
             "subjects": subjects,

@@ -65,6 +65,8 @@ def decide(actor: Any, interaction: str, purpose: str, now: datetime, record: di
     asked.names = names_of(asked)
     if is_banned(asked) or is_outside_the_network(asked) or not is_in_scope(asked) or not exists_for(asked):
         return False
+    if actor.kind == "link":
+        return link_may_read(asked)
     if record["kind"] == "directory" and (interaction in READS or actor.kind == "operator"):
         return not is_hidden(asked)
     if actor.kind == "system":
@@ -121,9 +123,12 @@ def is_in_scope(asked: Asked) -> bool:
     letter = {"create": "c", "store": "c", "update": "u", "patch": "u", "delete": "d", "search": "s"}.get(
         asked.interaction, "r"
     )
-    contexts = {"system": {"system"}, "operator": {"user", "system"}, "auditor": {"user", "system"}}.get(
-        asked.actor.kind, {"patient", "user"}
-    )
+    contexts = {
+        "system": {"system"},
+        "operator": {"user", "system"},
+        "auditor": {"user", "system"},
+        "link": {"patient"},
+    }.get(asked.actor.kind, {"patient", "user"})
     for scope in asked.actor.scopes:
         if scope.context not in contexts or scope.parameters or scope.type not in {"*", asked.record["type"]}:
             continue
@@ -171,9 +176,49 @@ def is_hidden(asked: Asked) -> bool:
     is_early = "released" in asked.record and asked.now < asked.record["released"]
     return (
         (kind == "professional" and "MASQUE_PS" in codes and not asked.names & set(asked.record["authors"]))
-        or (kind in {"patient", "representative"} and "INVISIBLE_PATIENT" in codes)
+        or (kind in {"patient", "representative", "link"} and "INVISIBLE_PATIENT" in codes)
         or (kind == "representative" and "INVISIBLE_REPRESENTANTS_LEGAUX" in codes)
-        or (kind in {"patient", "representative"} and is_early)
+        or (kind == "link" and "RelatedPerson" in asked.actor.giver and "INVISIBLE_REPRESENTANTS_LEGAUX" in codes)
+        or (kind in {"patient", "representative", "link"} and is_early)
+    )
+
+
+def link_may_read(asked: Asked) -> bool:
+    """Whoever holds a link reads the exam it was given for and what hangs on it, if its giver may, and no more."""
+    record, actor = asked.record, asked.actor
+    fitting = (
+        asked.interaction in {"read", "search", "retrieve"}
+        and record["type"] in {"ImagingStudy", "DiagnosticReport", "DocumentReference", "Binary"}
+        and record["kind"] == "clinical"
+        and actor.shared in record["instances"]
+        and not is_hidden(asked)
+        and len(record["subjects"]) > 0
+    )
+    return fitting and all(link_is_good(asked, subject["patient"]) for subject in record["subjects"])
+
+
+def link_is_good(asked: Asked, patient: str) -> bool:
+    """Its giver is the patient or represents them; nothing refuses it, with whatever exception; a grant names it."""
+    giver = asked.actor.giver
+    if giver != patient and not represents(replace(asked, actor=replace(asked.actor, reference=giver)), patient):
+        return False
+    consents = consents_of(asked, patient)
+    for consent in consents:
+        asked_for = [replace(asked, purpose=purpose) for purpose in (asked.purpose, "TREAT")]
+        refused = [each for one in asked_for for each in matching_provisions(consent, one) if each["type"] == "deny"]
+        if refused or is_untyped_optout(consent) or (family(consent) == "restriction" and names_giver(consent, asked)):
+            return False
+    return any(family(consent) == "grant" and matching_permits(consent, asked) for consent in consents)
+
+
+def names_giver(consent: Json, asked: Asked) -> bool:
+    """Some deny names the giver, for whatever purpose."""
+    return any(
+        provision["type"] == "deny"
+        and asked.actor.giver in literal_actors(provision)
+        and within(provision, asked.now)
+        and min(match_action(provision), data_side(provision, asked.record)) >= UNKNOWN
+        for provision in provisions_of(consent)
     )
 
 
@@ -531,7 +576,7 @@ def match_actor(provision: Json, asked: Asked) -> int:
     best = NO
     for actor in provision["actor"]:
         codes = {coding.get("code") for coding in actor.get("role", {}).get("coding", [])}
-        reference = ref(actor.get("reference"))
+        reference = recipient(actor.get("reference"))
         if reference is None or (codes and not codes & {"IRCP", "PRCP", "CST"}):
             best = max(best, UNKNOWN)
         elif (
@@ -664,6 +709,15 @@ def match_data(provision: Json, record: Json) -> int:
 def ref(reference: Json | None) -> str | None:
     text = (reference or {}).get("reference", "")
     return text if re.fullmatch(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]+", text) else None
+
+
+def recipient(reference: Json | None) -> str | None:
+    """Whom a Consent names: a resource, or a link by its identifier."""
+    identifier = (reference or {}).get("identifier", {})
+    if "reference" not in (reference or {}) and identifier.get("system") == "urn:fhirserver:link":
+        return f"Link/{identifier['value']}"
+    found = ref(reference)
+    return None if found is not None and found.startswith("Link/") else found
 
 
 def bounds(text: str) -> tuple[datetime, datetime]:

@@ -51,6 +51,7 @@ _ACTORS = {
     "Patient": "patient",
     "RelatedPerson": "representative",
     "Client": "system",
+    "Link": "link",
 }
 
 
@@ -135,7 +136,7 @@ def build_actor(person: Mapping[str, Any], world: World, now: datetime, policy: 
     """Build an actor as the server would: keys are resolved from the memberships in force now."""
     reference = person["reference"]
     kind = person.get("kind", _ACTORS[reference.partition("/")[0]])
-    context = {"system": "system", "operator": "system", "patient": "patient"}.get(kind, "user")
+    context = {"system": "system", "operator": "system", "patient": "patient", "link": "patient"}.get(kind, "user")
     organization = person.get("organization")
     rows = [row for each in world.resources for row in care_team.memberships(each, policy)]
 
@@ -167,6 +168,8 @@ def build_actor(person: Mapping[str, Any], world: World, now: datetime, policy: 
         launch_patient=person.get("launch-patient"),
         client_id=person.get("client"),
         emergencies=frozenset(person.get("sessions", ())),
+        giver=person.get("giver"),
+        shared=person.get("shared"),
     )
 
 
@@ -373,7 +376,10 @@ def _actor(short: str | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(short, Mapping):
         return dict(short)
     role = _coding("IRCP", "http://terminology.hl7.org/CodeSystem/v3-ParticipationType")
-    return {"role": {"coding": [role]}, "reference": _reference(short)}
+    named: dict[str, Any] = _reference(short)
+    if short.startswith("Link/"):
+        named = {"identifier": {"system": "urn:fhirserver:link", "value": short.removeprefix("Link/")}}
+    return {"role": {"coding": [role]}, "reference": named}
 
 
 def _label(short: str) -> dict[str, str]:

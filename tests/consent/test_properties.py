@@ -32,8 +32,18 @@ PEOPLE: list[dict[str, Any]] = [
     {"reference": "Client/o", "kind": "operator", "category": "operator"},
     {"reference": "Practitioner/d", "scopes": "patient/*.rs", "launch-patient": "Patient/p"},
     {"reference": "Practitioner/e", "professions": ["urn:oid:1.2.250.1.71.1.2.7|10"], "sessions": ["Patient/p"]},
+    {"reference": "Link/l", "giver": "Patient/p", "shared": "ImagingStudy/a", "launch-patient": "Patient/p"},
+    {"reference": "Link/l", "giver": "RelatedPerson/m", "shared": "ImagingStudy/a", "launch-patient": "Patient/p"},
 ]
-ACTORS = ["Practitioner/d", "Practitioner/e", "PractitionerRole/d-at-c", "Organization/c", "CareTeam/inner", "Group/g"]
+ACTORS = [
+    "Practitioner/d",
+    "Practitioner/e",
+    "PractitionerRole/d-at-c",
+    "Organization/c",
+    "CareTeam/inner",
+    "Group/g",
+    "Link/l",
+]
 HOUSE = {"CareTeam": "house", "subject": "Patient/p", "members": ["Practitioner/d", "CareTeam/inner", "Organization/c"]}
 STAND_IN = {
     "PractitionerRole": "stand-in",

@@ -13,7 +13,13 @@ from tests.conftest import NOW, Region
 
 
 def test_the_system_accesses_are_these_and_no_others() -> None:
-    assert sorted(SYSTEM_ACCESSES) == ["break-glass", "dicom-patient-resolution", "explanation", "operator"]
+    assert sorted(SYSTEM_ACCESSES) == [
+        "break-glass",
+        "dicom-patient-resolution",
+        "explanation",
+        "operator",
+        "share-link",
+    ]
     with pytest.raises(KeyError):
         SystemAccess.named("backdoor", NOW, "r")
 

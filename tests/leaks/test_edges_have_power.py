@@ -27,6 +27,10 @@ _TOLD_ELSEWHERE = {
     ("PUT", INSTANCE),
     ("GET", _LATER),
     ("DELETE", _LATER),
+    # Who shows a link shows no token: see tests/fhirserver/rest/operations/test_share_link.py.
+    ("POST", "/shl/<secret>"),
+    ("GET", "/shl/<secret>"),
+    ("GET", "/shl/file/<ticket>"),
 }
 
 
