@@ -130,7 +130,7 @@ def _keys(actors: Sequence[Mapping[str, Any]] | None, effect: Effect, patient: s
     for actor in actors:
         reference = recipient_key(actor.get("reference"))
         is_known = reference is not None and (type_of(reference) in _ACTOR_TYPES or is_link(reference))
-        if reference is not None and is_known and _is_recipient(actor.get("role")):
+        if reference is not None and is_known and is_recipient(actor.get("role")):
             keys.append(reference)
             if type_of(reference) == "CareTeam":
                 keys.append(f"{reference}@{patient}")
@@ -139,7 +139,7 @@ def _keys(actors: Sequence[Mapping[str, Any]] | None, effect: Effect, patient: s
     return tuple(dict.fromkeys(keys))
 
 
-def _is_recipient(role: object) -> bool:
+def is_recipient(role: object) -> bool:
     """Say whether the actor's role is that of a recipient of information; an absent role is not a reason to doubt
     it.
     """

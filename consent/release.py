@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from consent.period import OPEN_END, interval
-from consent.problems import Problem
+from consent.problem import Problem
 
 EXTENSION = "urn:fhirserver:extension:release"
 """The URL of the extension, with a `valueInstant`."""

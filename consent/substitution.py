@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from consent.problems import Problem
+from consent.problem import Problem
 from consent.reference import literal, type_of
 
 EXTENSION = "urn:fhirserver:extension:replaces"

@@ -27,17 +27,21 @@ def consent(
     patient: str,
     performer: str,
     provision: Mapping[str, Any],
+    profile: str | None = None,
     organizations: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """An active Consent given now, under the policy of its family.
+    """An active Consent given now, under the policy of its family; its source is the request itself.
 
-    References are of this server; `organizations` are the establishments to which it was given.
+    References are of this server; `organizations` are the establishments to which it was given. It claims `profile`,
+    one of PCF's, where there is one of them, as PCF wants.
     """
     policy = getattr(context.access.policy, family)[0]
     given = context.access.now.astimezone(context.zone).isoformat(timespec="seconds")
+    source = {"contentType": "text/plain", "title": f"Request {context.access.request_id}", "creation": given}
     named = {"organization": [{"reference": one} for one in organizations]} if organizations else {}
     return {
         "resourceType": "Consent",
+        **({"meta": {"profile": [profile]}} if profile and organizations else {}),
         "status": "active",
         "scope": {"coding": [{"system": CONSENT_SCOPE, "code": "patient-privacy"}]},
         "category": [_LOINC_PRIVACY],
@@ -45,6 +49,7 @@ def consent(
         "dateTime": given,
         "performer": [{"reference": performer}],
         **named,
+        "sourceAttachment": source,
         "policy": [{"uri": policy}],
         "provision": provision,
     }

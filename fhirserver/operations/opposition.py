@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from consent import pcf
 from fhirserver import audit
 from fhirserver.errors import BadRequest
 from fhirserver.interactions.context import Context
@@ -35,6 +36,7 @@ def _oppose(context: Context, target: Target, given: Given) -> Row:
         patient=patient,
         performer=performer,
         provision=_WHOLE,
+        profile=pcf.BASIC,
         organizations=[] if custodian is None else [custodian],
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from consent import pcf
 from consent.link import is_link, recipient_key
 from consent.period import interval
 from consent.request import Actor
@@ -69,6 +70,7 @@ def _share(context: Context, target: Target, given: Given) -> Row | Made:
             patient=row.patients[0],
             performer=access.actor.reference,
             provision=provision,
+            profile=pcf.INTERMEDIATE,
             organizations=row.facts["custodians"],
         )
         return give(context, unit, resource)

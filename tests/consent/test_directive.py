@@ -250,11 +250,26 @@ def test_a_consent_that_cannot_be_enforced_is_refused_at_write(short: dict[str, 
     assert [problem.expression for problem in problems(consent(**short))] == [where]
 
 
-@pytest.mark.parametrize("name", ["patient", "performer"])
+@pytest.mark.parametrize("name", ["patient", "performer", "dateTime"])
 def test_who_consents_for_whom_is_required(name: str):
     unsigned = consent(deny="anybody")
     del unsigned[name]
     assert [problem.expression for problem in problems(unsigned)] == [f"Consent.{name}"]
+
+
+def test_a_verification_is_refused_since_it_would_not_be_looked_at():
+    verified = {**consent(deny="anybody"), "verification": [{"verified": False}]}
+    assert [problem.expression for problem in problems(verified)] == ["Consent.verification"]
+
+
+@pytest.mark.parametrize("role", [{"text": "recipient"}, {"coding": [{"system": "urn:x", "code": "IRCP"}]}])
+def test_an_actor_of_another_role_is_refused_since_a_deny_of_it_would_reach_everybody(role: dict[str, Any]):
+    actor = {"role": role, "reference": {"reference": "Practitioner/x"}}
+    found = problems(consent(deny=[actor], nested=[{"permit": ["Practitioner/y", actor]}]))
+    assert [problem.expression for problem in found] == [
+        "Consent.provision.actor[0].role",
+        "Consent.provision.provision[0].actor[1].role",
+    ]
 
 
 def test_a_consent_can_always_be_withdrawn_whatever_is_wrong_with_it():

@@ -212,6 +212,31 @@ def test_a_grant_of_more_than_can_be_looked_at_is_refused(person, declared, stud
     assert issues_of(response)[0]["expression"] == ["Consent.provision.actor"]
 
 
+PCF = "https://profiles.ihe.net/ITI/PCF/StructureDefinition/IHE.PCF.consent"
+
+
+def test_a_consent_that_claims_a_profile_of_pcf_and_does_not_hold_it_is_refused_by_its_elements(his, declared):
+    claimed = consent(declared, BASE, "permit", meta={"profile": [f"{PCF}Basic"]})
+    response = his.post("Consent", claimed)
+    assert response.status_code == 422
+    assert [issue["expression"] for issue in issues_of(response)] == [["Consent.organization"], ["Consent.source"]]
+    whole = {**claimed, "organization": [{"reference": "Organization/e1"}], "sourceAttachment": {"title": "Signed"}}
+    made = his.make(whole)
+    changed = {**made, "provision": {"type": "permit", "dataPeriod": {"start": "2024-01-01"}}}
+    response = his.put(f"Consent/{made['id']}", changed)
+    assert [issue["expression"] for issue in issues_of(response)] == [["Consent.provision.dataPeriod"]]
+
+
+def test_what_operations_write_claims_a_profile_that_it_holds(his, person, declared, study, stranger):
+    body = {"resourceType": "Parameters", "parameter": [{"name": "recipient", "valueString": "Practitioner/s"}]}
+    shared = person.post(f"{study}/$share", body).json
+    opposed = his.post(f"{declared}/$opposition", {"resourceType": "Parameters"}).json
+    assert (shared["meta"]["profile"], opposed["meta"]["profile"]) == ([f"{PCF}Intermediate"], [f"{PCF}Basic"])
+    for made in (shared, opposed):
+        assert made["sourceAttachment"]["creation"]
+        assert made["organization"] == [{"reference": "Organization/e1"}]
+
+
 @pytest.mark.parametrize("type_", ["CareTeam", "Group"])
 def test_a_grant_to_what_is_somebody_elses_is_answered_as_one_to_what_is_not_here(person, other_his, declared, type_):
     made = {

@@ -202,6 +202,7 @@ def test_somebody_who_may_not_choose_ids_cannot_tell_which_are_taken(caller, his
             },
             "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
             "patient": {"reference": who},
+            "dateTime": "2026-11-24T09:00:00+01:00",
             "performer": [{"reference": who}],
             "policy": [{"uri": "urn:fhirserver:policy:opposition"}],
             "provision": {"type": "deny"},

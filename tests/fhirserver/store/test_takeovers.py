@@ -15,6 +15,7 @@ from tests.conftest import Region
 
 EVERY = Query("ImagingStudy", Always(), 20)
 THEIRS = "Organization/e2"
+RECIPIENT = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]}
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +265,7 @@ def opposition(patient: str, status: str = "active") -> dict[str, Any]:
         "scope": scope,
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
         "patient": {"reference": patient},
+        "dateTime": "2026-11-24T09:00:00+01:00",
         "performer": [{"reference": patient}],
         "policy": [{"uri": "urn:fhirserver:policy:opposition"}],
         "provision": {"type": "deny"},
@@ -302,9 +304,8 @@ def test_what_a_person_opens_stays_with_the_record_it_was_said_of(region: Region
     grant = {
         **opposition("Patient/decoy"),
         "policy": [{"uri": "urn:fhirserver:policy:grant"}],
-        "provision": {"type": "permit", "actor": [{"role": {}, "reference": {"reference": "Practitioner/spy"}}]},
+        "provision": {"type": "permit", "actor": [{"role": RECIPIENT, "reference": {"reference": "Practitioner/spy"}}]},
     }
-    grant["provision"]["actor"][0]["role"] = {"text": "recipient"}
     region.put(grant, by=THEIRS)
     assert region.store("Practitioner/spy", organization=THEIRS).count(EVERY) == 0
 

@@ -98,6 +98,7 @@ def consent(patient: str, **provision: Any) -> dict[str, Any]:
         },
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
         "patient": {"reference": patient},
+        "dateTime": "2026-11-24T09:00:00+01:00",
         "performer": [{"reference": patient}],
         "policy": [{"uri": "urn:fhirserver:policy:restriction"}],
         "provision": {"type": "deny", **provision},

@@ -53,6 +53,7 @@ def narrow(patient, **provision):
         },
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
         "patient": {"reference": patient},
+        "dateTime": "2026-11-24T09:00:00+01:00",
         "performer": [{"reference": patient}],
         "policy": [{"uri": "urn:fhirserver:policy:opposition"}],
         "provision": {"type": "deny", **provision},

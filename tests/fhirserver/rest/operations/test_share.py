@@ -10,6 +10,7 @@ HIDDEN = {
     "system": "https://mos.esante.gouv.fr/NOS/TRE_A07-StatutVisibiliteDocument/FHIR/TRE-A07-StatutVisibiliteDocument",
     "code": "INVISIBLE_PATIENT",
 }
+RECIPIENT = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]}
 
 
 @pytest.fixture
@@ -107,11 +108,12 @@ def test_a_share_with_somebody_blocked_is_a_conflict(person, patient, study, str
         },
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
         "patient": {"reference": patient},
+        "dateTime": "2026-11-24T09:00:00+01:00",
         "performer": [{"reference": patient}],
         "policy": [{"uri": "urn:fhirserver:policy:restriction"}],
         "provision": {
             "type": "deny",
-            "actor": [{"role": {"text": "blocked"}, "reference": {"reference": "Practitioner/s"}}],
+            "actor": [{"role": RECIPIENT, "reference": {"reference": "Practitioner/s"}}],
         },
     }
     made = person.make(block)

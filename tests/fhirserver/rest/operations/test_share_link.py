@@ -378,6 +378,7 @@ def restriction(patient, **provision):
         },
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
         "patient": {"reference": patient},
+        "dateTime": "2026-11-24T09:00:00+01:00",
         "performer": [{"reference": patient}],
         "policy": [{"uri": "urn:fhirserver:policy:restriction"}],
         "provision": {"type": "deny", **provision},
