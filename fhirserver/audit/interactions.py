@@ -55,6 +55,8 @@ _INTERACTIONS: Final[Mapping[str, tuple[str, parts.Action, parts.Role]]] = {
     "patch": ("patch", "U", "update"),
     "delete": ("delete", "D", "delete"),
 }
+# At the end of an address, what reads the trail.
+_OF_THE_TRAIL: Final = frozenset({"AuditEvent", "$access-report"})
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 # A Patient in a filter: by a reference, or by an id where the name of the parameter says that it is one.
 _IN_FILTER = re.compile(
@@ -204,7 +206,7 @@ def _query_events(
     is_shared = bool(counts) and (is_including or len({patient for patient, _ in concerned}) > 1)
     asked = parts.query(cleaned, cleaned) if is_shared else whole
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
-    extra = (frozen(codes.AUDIT_LOG_USED),) if path.rpartition("/")[2] == "AuditEvent" else ()
+    extra = (frozen(codes.AUDIT_LOG_USED),) if path.rpartition("/")[2] in _OF_THE_TRAIL else ()
     request = parts.request(access.request_id)
     return [
         event(

@@ -9,6 +9,7 @@ https://hl7.org/fhir/R4/operations.html
 from __future__ import annotations
 
 from fhirserver.operations import (
+    access_report,
     break_glass,
     diff,
     document,
@@ -45,6 +46,7 @@ OFFERED: tuple[Operation, ...] = (
     share.REVOKE,
     explain_access.OPERATION,
     who_can_access.OPERATION,
+    access_report.OPERATION,
     break_glass.BEGIN,
     break_glass.END,
     expunge.OPERATION,

@@ -58,13 +58,16 @@ class Given:
 
     `values` has a list for each that was given; `pairs` are those that an address can carry, in order, with the search
     parameters of an operation that searches; `after` is where a page link says to go on; `if_match` are the versions
-    that a change is bound to.
+    that a change is bound to. `media_type` is one of those that the operation offers beside FHIR, where it was asked
+    for, and `language` that of its languages which the caller reads best, empty where that was not said.
     """
 
     values: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     pairs: Pairs = ()
     after: Cursor | None = None
     if_match: Versions | None = None
+    media_type: str | None = None
+    language: str = ""
 
     def one(self, name: str, default: Any = None) -> Any:
         """The value of a parameter that may be given once."""
@@ -118,8 +121,8 @@ class Operation:
     `definition` is the id of the OperationDefinition: HL7's own, or one of this server's, which it then describes
     itself. `types` are those that it is offered for, all where there are none. One that `changes` something is called
     by POST only. One that is `paged` is continued by page links; one that `searches` takes the search parameters of its
-    type besides its own. One that speaks no FHIR `reads` its own body, by content type, and `renders` its own errors,
-    as application/json.
+    type besides its own. `offers` are media types in which it answers beside FHIR, `languages` those in which it can.
+    One that speaks no FHIR `reads` its own body, by content type, and `renders` its own errors, as application/json.
     """
 
     name: str
@@ -135,6 +138,8 @@ class Operation:
     changes: bool = False
     paged: bool = False
     searches: bool = False
+    offers: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
     reads: Reads | None = None
     renders: Renders | None = None
 

@@ -39,11 +39,17 @@ def perform(
     body: bytes = b"",
     *,
     if_match: Versions | None = None,
+    media_type: str | None = None,
+    language: str = "",
 ) -> Result:
     """What the operation answers; `pairs` are the parameters of the address, `body` a Parameters resource or nothing.
+
+    `media_type` and `language` are those of the answer, as `Given` has them.
 
     Raises what `parameters.read` and the operation raise.
     """
     after = continued(context, target.address(operation.name), pairs) if operation.paged else None
     given = read(context, operation, pairs if after is None else after.pairs, body, after)
-    return operation.perform(context, target, replace(given, if_match=if_match))
+    return operation.perform(
+        context, target, replace(given, if_match=if_match, media_type=media_type, language=language)
+    )

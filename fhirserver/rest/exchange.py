@@ -26,7 +26,15 @@ from fhirserver.rest.answer import Answer
 from fhirserver.rest.binary import Content
 from fhirserver.rest.bundle import operation_bundle, success
 from fhirserver.rest.formats import formatted, note_format
-from fhirserver.rest.negotiation import CONTENT_TYPES, Format, Preferences, negotiated, preferences, prefers_content
+from fhirserver.rest.negotiation import (
+    CONTENT_TYPES,
+    Format,
+    Preferences,
+    negotiated,
+    other_form,
+    preferences,
+    prefers_content,
+)
 from fhirserver.rest.outcome import operation_outcome
 from fhirserver.rest.subset import subset
 from fhirserver.store.rows import Row, Written
@@ -56,15 +64,18 @@ class Exchange:
     is_pretty: bool
 
     @classmethod
-    def of(cls, request: Request, base: str, *, may_be_content: bool = False) -> Exchange:
+    def of(
+        cls, request: Request, base: str, *, may_be_content: bool = False, offered: tuple[str, ...] = ()
+    ) -> Exchange:
         """Read the request's headers and query. Raises NotAcceptable or BadRequest.
 
         Where the answer `may_be_content`, of a Binary, what is acceptable is known only when it has been read.
+        `offered` are media types that may be asked for beside FHIR.
         """
         query = request.query_string
         pairs = query_pairs(_text(query)) if query else ()
         exchange = cls(request, base, pairs, preferences(request.headers.get("Prefer", "")), is_pretty(pairs))
-        if pairs or not may_be_content:
+        if (pairs or not may_be_content) and exchange.other_form(offered) is None:
             exchange.format  # noqa: B018 - raises where nothing is acceptable
         return exchange
 
@@ -74,6 +85,16 @@ class Exchange:
     def format(self) -> Format:
         """The format of the answer. Raises NotAcceptable."""
         return negotiated(self.request.headers.get("Accept", ""), _single(self.pairs, "_format"))
+
+    def other_form(self, offered: tuple[str, ...]) -> str | None:
+        """The media type of those offered beside FHIR in which the answer is wanted; None where it is FHIR."""
+        if not offered:
+            return None
+        return other_form(self.request.headers.get("Accept", ""), _single(self.pairs, "_format"), offered)
+
+    def language(self, offered: Sequence[str]) -> str:
+        """The language of those offered that the caller reads best; empty where that is not said."""
+        return self.request.accept_languages.best_match(offered) or ""
 
     def with_pairs(self, form: Pairs) -> Exchange:
         """The same with the parameters of a form beside those of the address."""

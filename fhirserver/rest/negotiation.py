@@ -108,6 +108,20 @@ def _weight(parameters: Mapping[str, str]) -> float:
 
 
 @lru_cache(maxsize=256)
+def other_form(accept: str, format_: str | None, offered: tuple[str, ...]) -> str | None:
+    """Which of the media types that are `offered` beside FHIR is asked for by name, and no less liked than FHIR.
+
+    `_format` may give the name of its subtype alone. None where FHIR is wanted, or nothing that can be given.
+    """
+    if format_ is not None:
+        name = format_.strip().lower()
+        return next((one for one in offered if name in {one, one.partition("/")[2]}), None)
+    fhir = max(_liking(accept, one)[0] for one in _TYPES) if accept else 1.0
+    named = [(name, _weight(parameters)) for name, parameters in map(_media_type, accept.split(","))]
+    return next((name for name, weight in named if name in offered and weight > 0 and weight >= fhir), None)
+
+
+@lru_cache(maxsize=256)
 def prefers_content(accept: str, media_type: str) -> bool:
     """Whether a Binary whose content is of this media type is answered as that: unless FHIR is asked for by name.
 

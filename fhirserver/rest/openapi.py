@@ -186,7 +186,7 @@ def description(
                     *_parameters(path, interactions, searched),
                     *(_operation_parameters(method, *operations[key], searched) if key in operations else ()),
                 ],
-                "responses": _responses(interactions),
+                "responses": _responses(interactions, operations.get(key)),
                 **_body(method, interactions, operations.get(key)),
                 **({"security": []} if "capabilities" in interactions else {}),
             }
@@ -293,13 +293,22 @@ def _schema_of(name: str, searched: _Searched | None) -> Json:
             return {"type": "string"}
 
 
-def _responses(interactions: Sequence[str]) -> Json:
+def _responses(interactions: Sequence[str], operation: tuple[str, str] | None) -> Json:
     found: Json = {}
+    others = () if operation is None else _offered_beside(*operation)
     for status in _merged(_SUCCESSES, interactions) or ["200"]:
         found[status] = {"description": "Done"}
         if status in {"200", "201"}:
-            found[status]["content"] = {name: {"schema": _RESOURCE} for name in FORMATS}
+            found[status]["content"] = {
+                **{name: {"schema": _RESOURCE} for name in FORMATS},
+                **{name: {"schema": _TEXT} for name in others},
+            }
     return {**found, "default": _OUTCOME}
+
+
+def _offered_beside(name: str, level: str) -> Sequence[str]:
+    """The media types in which the operations of a name answer beside FHIR."""
+    return [type_ for one in OFFERED if one.name == name and level in one.levels for type_ in one.offers]
 
 
 def _body(method: str, interactions: Sequence[str], operation: tuple[str, str] | None) -> Json:

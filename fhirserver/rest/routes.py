@@ -287,12 +287,23 @@ class Routes:
             raise refusal_of(request.method, "/".join(part for part in (type, id, f"${name}") if part))
         target = Target(type, id)
         found = offered("GET" if request.method == "HEAD" else request.method, name, target)
-        exchange, context = Exchange.of(request, self._base), self._service.context(access)
+        exchange = Exchange.of(request, self._base, offered=found.offers)
+        context = self._service.context(access)
         if found.reads is not None:
             return self._operation_of_its_own(found, target, exchange, context)
         body = self._parameters_body() if request.method == "POST" else b""
         if_match = exchange.if_match() if found.changes else None
-        work = partial(perform, context, found, target, exchange.pairs, body, if_match=if_match)
+        work = partial(
+            perform,
+            context,
+            found,
+            target,
+            exchange.pairs,
+            body,
+            if_match=if_match,
+            media_type=exchange.other_form(found.offers),
+            language=exchange.language(found.languages),
+        )
         return exchange.operated(context.settle(work))
 
     def definition(self, operation: Operation) -> Response:

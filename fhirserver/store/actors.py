@@ -61,6 +61,33 @@ def standings(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the directory says of somebody for people to read.
+
+    `roles` are the codings, `system|code`, of each role that is not over by its own word, with the organisation in
+    which it is held, None where it is held in none.
+    """
+
+    name: str | None
+    roles: tuple[tuple[str | None, tuple[str, ...]], ...]
+
+
+def described(database: Database, names: Collection[str]) -> dict[str, Described]:
+    """Practitioners and organisations in words, those of the names that are known: one query."""
+    return {
+        reference: Described(
+            found.get("name"),
+            tuple(
+                (row["organization"], tuple(row.get("codes", ())))
+                for row in found.get("rows", ())
+                if row["group"].startswith("PractitionerRole/")
+            ),
+        )
+        for reference, found in _documents(database, names).items()
+    }
+
+
 def _documents(database: Database, names: Collection[str]) -> dict[str, Document]:
     return {one["_id"]: one for one in database.actors.find({"_id": {"$in": sorted(names)}})}
 
@@ -127,8 +154,12 @@ def changes(
         is_active = after is not None and after.get("active", True)
         return [_set(reference, {"active": is_active, "name": _name(after)})]
     if type_ == "Organization":
+        is_active = bool(after and after.get("active", True))
         return [
-            _set(reference, {"types": _codings(after, "type"), "active": bool(after and after.get("active", True))})
+            _set(
+                reference,
+                {"types": _codings(after, "type"), "active": is_active, "name": (after or {}).get("name")},
+            )
         ]
     if type_ == "OrganizationAffiliation":
         return _moved(reference, *map(_affiliations, (before, after)), field="networks")

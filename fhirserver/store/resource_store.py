@@ -26,6 +26,7 @@ from fhirserver.search import expression as e
 from fhirserver.search.parse import Include, Query
 from fhirserver.search.stored import SEPARATOR
 from fhirserver.store import actors
+from fhirserver.store.actors import Described
 from fhirserver.store.binary_content import Contents, whole_row
 from fhirserver.store.compile import (
     NOTHING,
@@ -156,6 +157,10 @@ class ResourceStore:
     def standings(self, people: Collection[tuple[str, str | None]]) -> dict[tuple[str, str | None], Standing]:
         """Who people are who act for organisations (or for none) at the instant of the access."""
         return actors.standings(self._database, people, self._access.now)
+
+    def described(self, names: Collection[str]) -> dict[str, Described]:
+        """Practitioners and organisations in the words of the directory: names and roles, and nothing else."""
+        return actors.described(self._database, names)
 
     def parameters(self) -> Catalogue:
         """The search parameters of each type, those that an operator has added included."""

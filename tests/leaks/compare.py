@@ -23,7 +23,8 @@ _CHANGES: Final = (
     # A Bundle that answers has an id of its own.
     (re.compile(rb'("resourceType":"Bundle","id":")[0-9a-f]{32}'), rb"\1{bundle}"),
     # What both worlds hold was written at different instants.
-    (re.compile(rb'("(?:lastUpdated|lastModified|recorded)":")[^"]*'), rb"\1{instant}"),
+    (re.compile(rb'("(?:lastUpdated|lastModified|recorded|valueDateTime)":")[^"]*'), rb"\1{instant}"),
+    (re.compile(rb"\d{1,2} [^ ]+ \d{4}, \d\d:\d\d:\d\d (?=\(UTC)"), b"{instant} "),
     # Page links are sealed with a random nonce.
     (re.compile(rb"_page=[\w-]+"), b"_page={sealed}"),
     # Each caller has a token of their own.

@@ -571,6 +571,7 @@ def _operations() -> Iterator[Edge]:
     yield from _for_operators()
     yield from _in_emergencies()
     yield from _explanations()
+    yield from _reports()
     yield from _consents()
 
 
@@ -602,6 +603,27 @@ def _explanations() -> Iterator[Edge]:
                 f"{INSTANCE}/${name}",
                 lambda record, name=name, query=query: Asked(f"/fhir/{record.reference('Observation')}/${name}{query}"),
                 ("Observation",),
+                tells=False,
+            )
+
+
+def _reports() -> Iterator[Edge]:
+    """Who saw what of a record: what is hidden from the person is in no line, and counted nowhere.
+
+    A page of lines has one event: what is done within one minute is one line, and the two worlds have other minutes.
+    """
+    for name, query in (
+        ("events", ""),
+        ("events of others", "?own=false&_count=1000"),
+        ("lines", "?form=lines&own=false&_count=1"),
+        ("a page", "?_format=html&language=en&own=false&_count=1"),
+    ):
+        for method in ("GET", "POST"):
+            yield Edge(
+                f"{method} $access-report as {name}",
+                method,
+                f"{INSTANCE}/$access-report",
+                lambda record, query=query: Asked(f"{BASE}/Patient/{record.key}/$access-report{query}"),
                 tells=False,
             )
 
