@@ -35,10 +35,14 @@ from consent.rules.rule import Question
 
 PLANS_KEPT = 512
 """How many prepared questions a process keeps: about one for each type that each signed-in actor is reading."""
+# The person is told when a professional opens their record for the first time.
 _OBLIGATIONS: dict[str, tuple[str, ...]] = {
-    "permit-grant": ("audit-decision", "no-redisclosure"),
+    "permit-declared": ("audit-decision", "notify-first-access"),
+    "permit-organisation": ("audit-decision", "notify-first-access"),
+    "permit-treating": ("audit-decision", "notify-first-access"),
+    "permit-grant": ("audit-decision", "notify-first-access", "no-redisclosure"),
     "permit-link": ("audit-decision", "no-redisclosure"),
-    "permit-break-glass": ("audit-decision", "notify-break-glass"),
+    "permit-break-glass": ("audit-decision", "notify-first-access", "notify-break-glass"),
 }
 
 

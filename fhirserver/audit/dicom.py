@@ -81,6 +81,7 @@ def dicom_events(
             patient=patient,
             labels=labels,
             about=about or (() if study is None else (study,)),
+            is_access=refused is None and trigger != "store",
         )
         for patient in (*concerned, *([None] if is_shared else []))
     ]

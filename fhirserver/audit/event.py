@@ -9,14 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from consent.facts import PatientAccess, audience, materialise
 from consent.release import of_labels
-from fhirserver.audit import parts
+from fhirserver.audit import codes, parts
 from fhirserver.audit.caller import Caller, Moment
 from fhirserver.audit.mold import mold_of
 from fhirserver.audit.parts import Entity, Filled, Part, Shape, Template
+
+FIRST_ACCESS: Final = "first-access"
+"""The detail that marks the first time a professional opened a record."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -26,9 +31,13 @@ _count = itertools.count(int.from_bytes(os.urandom(3), "big"))
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One AuditEvent; `document` is the row that the store writes (the log adds sequence and hashes)."""
+    """One AuditEvent; `document` is the row that the store writes (the log adds sequence and hashes).
+
+    `opens` is the patient whose record was opened to somebody, where the person may know of it now.
+    """
 
     document: dict[str, Any]
+    opens: str | None = None
 
     @property
     def id(self) -> str:
@@ -53,11 +62,13 @@ def event(
     labels: Sequence[str] = (),
     about: Sequence[str] = (),
     is_callers: bool = True,
+    is_access: bool = False,
 ) -> Event:
     """One event about at most one patient, who may read it unless `labels` hide from them what it tells of.
 
     One about nobody may be read by the patient who called, unless `is_callers` is false. `about` are the resources that
-    the event names: who may not see one of these when they ask for the event does not see it.
+    the event names: who may not see one of these when they ask for the event does not see it. Where it `is_access`,
+    something of the patient's record was given out.
     """
     identifier = _time_ordered_id()
     now = _milliseconds(moment.now)
@@ -87,8 +98,26 @@ def event(
             "so": cast.so,
             "facts": facts,
             "aud": audience(facts),
-        }
+        },
+        patient if is_access and not _hides(labels, now) else None,
     )
+
+
+def as_first(event: Event) -> Event:
+    """The event with the mark of a first access, beside the patient; no search value comes of it."""
+    body = msgspec.json.decode(event.body)
+    for entity in body["entity"]:
+        if entity.get("role", {}).get("code") == codes.PATIENT["code"]:
+            entity.setdefault("detail", []).append({"type": FIRST_ACCESS, "valueString": "true"})
+    return Event({**event.document, "b": msgspec.json.encode(body)}, event.opens)
+
+
+def _hides(labels: Sequence[str], now: datetime) -> bool:
+    """Whether labels keep what an event tells of from the person concerned."""
+    if not labels:
+        return False
+    kept, instant = of_labels(labels)
+    return (instant is not None and instant > now) or any(one.endswith("|INVISIBLE_PATIENT") for one in kept)
 
 
 def _time_ordered_id() -> str:

@@ -225,6 +225,7 @@ def _query_events(
             patient=patient,
             labels=hiding,
             about=about,
+            is_access=patient is not None and counts[patient, hiding] > 0,
         )
         for patient, hiding in (*concerned, *([(None, ())] if is_shared else []))
     ]
@@ -247,6 +248,7 @@ def _events(access: Access, interaction: str, row: Row, data: Entity) -> list[Ev
             patient=patient,
             labels=labels,
             about=told_of(row),
+            is_access=role == "read",
         )
         for patient in concerned
     ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fhirserver.access import Access
-from fhirserver.audit.event import Event
+from fhirserver.audit.event import Event, as_first
 from fhirserver.errors import Unavailable
 from fhirserver.store.audit_log import AuditLog
 
@@ -35,7 +35,22 @@ def flush(access: Access | None, events: Sequence[Event]) -> None:
     if _trail.log is None:
         request = access.request_id if access is not None else "none"
         raise Unavailable(f"The audit trail is not open; nothing was disclosed (request {request}).")
-    _trail.log.append([event.document for event in events])
+    if access is None or access.actor.kind != "professional" or not _is_first(_trail.log, access, events):
+        _trail.log.append([event.document for event in events])
+
+
+def _is_first(log: AuditLog, access: Access, events: Sequence[Event]) -> bool:
+    """Whether the events tell of a first access to somebody's record; they are then written, and marked with it."""
+    firsts, subject = log.first_accesses, access.actor.reference
+    opened = {event.opens: event for event in reversed(events) if event.opens is not None}
+    while missing := firsts.missing(subject, opened) if opened else ():
+        ids = {opened[patient].id for patient in missing}
+        rows = [(as_first(event) if event.id in ids else event).document for event in events]
+        named = {patient: f"AuditEvent/{opened[patient].id}" for patient in missing}
+        if firsts.write((subject, access.actor.organization), named, rows, access.now):
+            log.seal(rows)
+            return True
+    return False
 
 
 def seal(events: Sequence[Event]) -> None:

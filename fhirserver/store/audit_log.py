@@ -28,7 +28,8 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 from fhirserver.errors import Unavailable
 from fhirserver.store.audit_checkpoint import Checkpoint, Head, heads, move_all
 from fhirserver.store.database import Database, Document
-from fhirserver.store.indexes import selective_values
+from fhirserver.store.first_access import FirstAccesses
+from fhirserver.store.indexes import stored_event
 
 # What the chain of logs begins with.
 ORIGIN = "0" * 64
@@ -61,11 +62,6 @@ def log_digest(number: int, log: str, previous: str) -> str:
     return hashlib.sha256(f"{number}|{log}|{previous}".encode()).hexdigest()
 
 
-def stored(row: Document) -> Document:
-    """An event as it lies in the database, with what its value index holds."""
-    return row if "ix" in row else {**row, "ix": selective_values(row.get("tk", ()))}
-
-
 @dataclass(slots=True, eq=False)
 class _Request:
     """Events that one caller waits for, or that are durable already and want their place."""
@@ -92,6 +88,7 @@ class AuditLog:
     def __init__(self, database: Database, checkpoints: Path | None = None) -> None:
         """Nothing is written before the first event; `checkpoints` is the file of the heads."""
         self._database = database
+        self.first_accesses = FirstAccesses(database)
         self._checkpoints = checkpoints
         self._waiting: list[_Request] = []
         self._guard = threading.Lock()
@@ -200,7 +197,7 @@ class AuditLog:
             self._send(
                 "update", "updates", [{"q": {"_id": row["_id"]}, "u": {"$set": link}} for row, link in links.old]
             )
-            self._send("insert", "documents", [{**stored(row), **link} for row, link in links.new])
+            self._send("insert", "documents", [{**stored_event(row), **link} for row, link in links.new])
             self._sequence, self._head = links.sequence, links.head
         except BaseException as error:
             # What has been written is unknown; the chain goes on in a new log, and the tail of this one is verified

@@ -47,7 +47,8 @@ class Database:
     which patients carry one national identifier; `instances` DICOM instances;
     `locks` what makes two conditional writes conflict; `writers` what each process promises of its writes;
     `share_links` links that persons gave, `share_files` what one gives by an address of its own;
-    `emergencies` sessions of break-glass, `notices` what somebody is owed a message about;
+    `emergencies` sessions of break-glass, `notices` what somebody is owed a message about; `first_accesses` which
+    professional has opened which record;
     `search_parameters` those that an operator has added; `jobs` searches that are answered later.
     """
 
@@ -67,6 +68,7 @@ class Database:
         self.notices = self.database["notices"]
         self.share_links = self.database["share_links"]
         self.share_files = self.database["share_files"]
+        self.first_accesses = self.database["first_accesses"]
         self.instances = self.database["instances"]
         self.locks = self.database["locks"]
         self.writers = self.database["writers"]

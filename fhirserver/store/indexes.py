@@ -112,6 +112,11 @@ def selective_values(atoms: Iterable[str]) -> list[str]:
     return [atom for atom in atoms if atom.partition("\x1f")[0] in AUDIT_SELECTIVE]
 
 
+def stored_event(row: Document) -> Document:
+    """An AuditEvent as it lies in the database, with what its value index holds."""
+    return row if "ix" in row else {**row, "ix": selective_values(row.get("tk", ()))}
+
+
 def create_indexes(database: Database) -> None:
     """Create what is missing, and anew what another release defined otherwise; what is there costs one round trip."""
     present = set(database.database.list_collection_names())
@@ -139,6 +144,7 @@ def create_indexes(database: Database) -> None:
         database.identities,
         database.audit_logs,
         database.patient_access,
+        database.first_accesses,
         database.database["search_parameters"],
     ):
         if collection.name not in present:

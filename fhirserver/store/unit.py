@@ -28,7 +28,6 @@ from fhirserver.errors import Conflict, Forbidden, MethodNotAllowed, NotFound, P
 from fhirserver.search.expression import Expression
 from fhirserver.search.parse import Query
 from fhirserver.store import actors, emergencies, share_links
-from fhirserver.store.audit_log import stored
 from fhirserver.store.binary_content import Contents, is_whole, whole_row
 from fhirserver.store.concealed import marked
 from fhirserver.store.consent_succession import is_active, is_earlier, is_in_force, require_effect
@@ -39,6 +38,7 @@ from fhirserver.store.facts import absent_facts, relative, static_facts
 from fhirserver.store.grounds import Grounds
 from fhirserver.store.guard import Guard
 from fhirserver.store.identities import identities_of, refusals, take
+from fhirserver.store.indexes import stored_event
 from fhirserver.store.integrity import Integrity
 from fhirserver.store.patient_access import SOURCES, PatientState, contribution
 from fhirserver.store.rows import Row, Written, row_of
@@ -236,7 +236,7 @@ class Unit:
 
     def record(self, events: Iterable[Document]) -> None:
         """Write audit rows in this transaction; they take their place in the chain after it."""
-        self.events.extend({**stored(event), "log": None} for event in events)
+        self.events.extend({**stored_event(event), "log": None} for event in events)
 
     def put_instances(self, instances: Iterable[Document]) -> None:
         """Write rows of DICOM instances in this transaction."""

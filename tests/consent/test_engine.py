@@ -47,7 +47,7 @@ def test_a_permit_cites_the_relation_and_the_consent_it_rests_on():
     assert decision.reasons[0].rule == "relation"
     assert decision.reasons[0].sources == ("CareTeam/t/_history/1#1", "Consent/b/_history/1")
     assert decision.reasons[0].detail == "Patient/p"
-    assert decision.obligations == ("audit-decision",)
+    assert decision.obligations == ("audit-decision", "notify-first-access")
 
 
 def test_a_deny_cites_every_consent_that_denies():

@@ -14,16 +14,18 @@ from typing import Any, Final, Literal
 import msgspec
 
 from fhirserver.audit import codes
+from fhirserver.audit.event import FIRST_ACCESS
 from fhirserver.store.rows import Row
 
-Kind = Literal["person", "representative", "professional", "establishment", "service"]
+Kind = Literal["person", "representative", "professional", "link", "establishment", "service"]
 Action = Literal[
     "read", "search", "images", "store", "create", "update", "delete", "operation", "trail", "access",
-    "break-glass", "break-glass-end", "session", "administration",
+    "break-glass", "break-glass-end", "link", "session", "administration",
 ]  # fmt: skip
 
 _KINDS: Final[Mapping[str, Kind]] = {
     "Patient": "person",
+    "Link": "link",
     "RelatedPerson": "representative",
     "Practitioner": "professional",
     "PractitionerRole": "professional",
@@ -50,6 +52,7 @@ _ACTIONS: Final[Mapping[str, Action]] = {
     codes.INSTANCES_ACCESSED["code"]: "images",
     codes.INSTANCES_TRANSFERRED["code"]: "images",
     codes.DICOM_QUERY["code"]: "search",
+    codes.EXPORT["code"]: "link",
     codes.USER_AUTHENTICATION["code"]: "session",
     codes.RECORD_DESTROYED["code"]: "delete",
 }
@@ -57,7 +60,10 @@ _ACTIONS: Final[Mapping[str, Action]] = {
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who acted, as the events name them; a client without an establishment is a service of the platform."""
+    """Who acted, as the events name them; a client without an establishment is a service of the platform.
+
+    The name of who holds a link is what they said it is.
+    """
 
     kind: Kind
     reference: str
@@ -169,14 +175,14 @@ def _read(row: Row) -> _Told:
         row.id,
         row.last_updated,
         _request_of(entities) or said.get("X-Request-Id", ""),
-        _who(event["agent"]),
+        _who(event["agent"], said.get("recipient")),
         _action(event),
         tuple(dict.fromkeys(_references(entities))),
         next((entity["description"].partition("?")[0] for entity in entities if "description" in entity), ""),
         int(said["disclosed"]) if "disclosed" in said else None,
         is_permitted,
         event.get("outcomeDesc") or said.get("decision"),
-        "first-access" in said,
+        FIRST_ACCESS in said,
     )
 
 
@@ -205,14 +211,14 @@ def _references(entities: Iterable[Mapping[str, Any]]) -> Iterable[str]:
             yield entity["what"]["reference"].partition("/_history/")[0]
 
 
-def _who(agents: Sequence[Mapping[str, Any]]) -> Who:
+def _who(agents: Sequence[Mapping[str, Any]], recipient: str | None) -> Who:
     user = next(agent for agent in agents if agent["requestor"])
     who = user["who"]
     reference = who.get("reference") or who["identifier"]["value"]
     organization = next((agent["who"]["reference"] for agent in agents if _is_establishment(agent)), None)
     kind = _KINDS.get(reference.partition("/")[0], "establishment" if organization else "service")
     purpose = next((coding["code"] for one in user.get("purposeOfUse", ()) for coding in one["coding"]), None)
-    return Who(kind, reference, organization, user.get("name"), purpose)
+    return Who(kind, reference, organization, user.get("name") or recipient, purpose)
 
 
 def _is_establishment(agent: Mapping[str, Any]) -> bool:

@@ -30,6 +30,7 @@ ACTIONS: Final[Mapping[str, Words]] = {
     "access": _both("Demande d'accès", "Request for access"),
     "break-glass": _both("Ouverture en urgence (bris de glace)", "Opened in an emergency (break-glass)"),
     "break-glass-end": _both("Fin de l'ouverture en urgence", "End of the emergency access"),
+    "link": _both("Consultation par un lien", "Opened by a link"),
     "session": _both("Connexion", "Sign-in"),
     "administration": _both("Administration du service", "Administration of the service"),
 }
@@ -91,6 +92,7 @@ KINDS: Final[Mapping[str, Words]] = {
     "person": _both("La personne elle-même", "The person themselves"),
     "representative": _both("Représentant de la personne", "Representative of the person"),
     "professional": _both("Professionnel", "Professional"),
+    "link": _both("Porteur d'un lien", "Holder of a link"),
     "establishment": _both("Système de l'établissement", "System of the establishment"),
     "service": _both("Service de la plateforme", "Service of the platform"),
 }

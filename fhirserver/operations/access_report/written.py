@@ -70,6 +70,8 @@ def written(
         structure = (organization.name if organization else None) or who.organization
     if who.kind in {"establishment", "service"} or name is None:  # a client is named by whom it works for
         name = KINDS[who.kind][language]
+    elif who.kind == "link":
+        name = f"{KINDS[who.kind][language]} ({name})"
     roles = known.roles if known else ()
     held = [code for place, coded in roles if place in {None, who.organization} for code in coded]
     profession = profession_words(held, language)

@@ -635,3 +635,13 @@ def test_a_viewer_of_any_origin_may_ask_for_a_manifest(person, study):
     answer = person.http.post(link.address, json={"recipient": "x"}, headers={"Origin": "https://viewer.example"})
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_report_of_accesses_names_the_holder_as_they_named_themselves(person, patient, study):
+    share(person, study).ask()
+
+    found = person.get(f"{patient}/$access-report?form=lines&own=false&language=en").json["parameter"]
+
+    line = next(one["part"] for one in found if {"name": "kind", "valueCode": "link"} in one["part"])
+    [text] = [part["valueString"] for part in line if part["name"] == "text"]
+    assert f"Holder of a link ({RECIPIENT}) – Opened by a link: imaging exam" in text
