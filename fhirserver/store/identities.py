@@ -1,11 +1,12 @@
-"""Persons across establishments: the records that carry one national identifier.
+"""Persons across establishments: the records that carry one national identifier, or that are linked to each other.
 
-Two establishments may each have a Patient of the same person. What the person refuses, opposition and restrictions,
-then counts for both (docs/policy.md); what the person opens stays with the record it was said of, since whoever writes
-a second record could otherwise open the first.
+Two establishments may each have a Patient of the same person, and one of them may say so (`Patient.link`). What the
+person refuses, opposition and restrictions, then counts for both (docs/policy.md); what the person opens stays with the
+record it was said of, since whoever writes a second record could otherwise open the first.
 
-`identities` has one document for each identifier: the patients that carry it, and what each refuses. Whoever adds a
-record or a refusal takes that document, so that neither can miss the other.
+`identities` has one document for each identifier, and for each record that others are linked to: the patients that
+carry it, and what each refuses. Whoever adds a record or a refusal takes that document, so that neither can miss the
+other.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 
+from consent.reference import literal
 from fhirserver.store.database import Database, Document
 
 # The INS by NIR and NIA, their test and demonstration ranges, and the old calculated one (FR Core, Patient.identifier).
 NATIONAL = frozenset(f"urn:oid:1.2.250.1.213.1.4.{number}" for number in (8, 9, 10, 11, 2))
 
+_RECORD = "urn:fhirserver:record"
 _REFUSALS = frozenset({"opposition", "restriction"})
 
 
@@ -34,6 +37,17 @@ def identities_of(patient: Mapping[str, Any] | None) -> list[str]:
             if identifier.get("system") in NATIONAL and identifier.get("value")
         }
     )
+
+
+def linked_to(patient: Mapping[str, Any] | None) -> list[str]:
+    """The other records of the same person that a Patient resource names, in whichever sense of `link.type`."""
+    others = (literal(link.get("other")) for link in (patient or {}).get("link", ()))
+    return sorted({one for one in others if one is not None and one.startswith("Patient/")})
+
+
+def of_record(patient: str) -> str:
+    """The identity that a record gives to those that are linked to it."""
+    return f"{_RECORD}|{patient}"
 
 
 def refusals(directives: Iterable[Document]) -> list[Document]:

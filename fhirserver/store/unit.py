@@ -37,7 +37,7 @@ from fhirserver.store.expunge import Condemned, Purge, condemn, remove
 from fhirserver.store.facts import absent_facts, relative, static_facts
 from fhirserver.store.grounds import Grounds
 from fhirserver.store.guard import Guard
-from fhirserver.store.identities import identities_of, refusals, take
+from fhirserver.store.identities import identities_of, linked_to, of_record, refusals, take
 from fhirserver.store.indexes import stored_event
 from fhirserver.store.integrity import Integrity
 from fhirserver.store.patient_access import SOURCES, PatientState, contribution
@@ -116,6 +116,7 @@ class Unit:
         )
         self.events: list[Document] = []
         self._superseded: list[Row] = []
+        self._linked: list[str] = []
         self._consequences: set[str] = set()
         self._instances: list[Document] = []
         self._others: dict[str, list[Document]] = {}
@@ -516,15 +517,34 @@ class Unit:
             state.appear(is_present=pending.after is not None)
             state.join(self._guard.custodian)
             self._renew_representatives(state, pending.after)
-            identities = identities_of(pending.after)
-            if not set(identities) <= set(state.identities):  # one that is taken away still names the person
-                state.identities = sorted({*state.identities, *identities})
-                state.is_changed = True
-                said = refusals(state.directives)
-                known = take(self._database, self._session, state.identities, state.patient, said)
-                state.borrow(known.others(state.patient))
-                if said:
-                    self._tell_refusals(state)
+            self._identify_person(state, {*identities_of(pending.after), *self._link(state, pending.after)})
+
+    def _link(self, state: PatientState, resource: Mapping[str, Any] | None) -> set[str]:
+        """The identities that a record shares with those it is newly linked to, which take its own in turn.
+
+        A link that is taken away has been said: what the person refused goes on to count for both.
+        """
+        shared: set[str] = set()
+        for other in linked_to(resource):
+            if of_record(other) in state.identities or other == state.patient:
+                continue
+            self._linked.append(other)
+            joined = self._state(other)
+            shared |= {of_record(other), *joined.identities}
+            self._identify_person(joined, {of_record(other), *state.identities, *identities_of(resource)})
+        return shared
+
+    def _identify_person(self, state: PatientState, identities: set[str]) -> None:
+        """Let a record carry more identities of its person; one that is taken away still names the person."""
+        if identities <= set(state.identities):
+            return
+        state.identities = sorted({*state.identities, *identities})
+        state.is_changed = True
+        said = refusals(state.directives)
+        known = take(self._database, self._session, state.identities, state.patient, said)
+        state.borrow(known.others(state.patient))
+        if said:
+            self._tell_refusals(state)
 
     def _tell_refusals(self, state: PatientState) -> None:
         """What the person refuses on one record counts for all that carry the same national identifier."""
@@ -617,6 +637,9 @@ class Unit:
             self.require_integrity(reference)
             if pending.after is not None:
                 self._grounds.check(pending.document, pending.after, is_new=pending.previous is None)
+        for linked in self._linked:
+            if not self._is_present(linked):
+                raise Unprocessable(f"{linked} is not known.", expression="Patient.link")
         changed = [state for state in self._states.values() if state.is_changed]
         writes = Writes()
         writes.insert("audit", self.events)

@@ -296,6 +296,73 @@ def test_an_opposition_counts_for_a_record_that_is_made_afterwards(region: Regio
         region.put(study("again-s", "Patient/again"), by=THEIRS)
 
 
+def linked(id_: str, other: str | None, type_: str = "replaced-by", **more: Any) -> dict[str, Any]:
+    link = {} if other is None else {"link": [{"other": {"reference": other}, "type": type_}]}
+    return {"resourceType": "Patient", "id": id_, **link, **more}
+
+
+@pytest.mark.parametrize("type_", ["replaced-by", "replaces", "refer", "seealso"])
+@pytest.mark.parametrize("refusing", ["kept", "merged"])
+def test_54_what_a_person_refuses_on_one_record_counts_for_the_one_it_is_merged_with(
+    region: Region, type_: str, refusing: str
+) -> None:
+    kept, merged = (f"{name}-{refusing}-{type_}" for name in ("kept", "merged"))
+    for id_ in (kept, merged):
+        region.put({"resourceType": "Patient", "id": id_})
+        region.put(study(f"of-{id_}", f"Patient/{id_}"))
+    said = f"Patient/{kept if refusing == 'kept' else merged}"
+    other = f"Patient/{merged if refusing == 'kept' else kept}"
+    region.put(opposition(said))
+    assert region.store(other).count(EVERY) == 1
+    region.put(linked(merged, f"Patient/{kept}", type_))
+    assert region.store(other).count(EVERY) == 0
+    region.put(linked(merged, None))
+    assert region.store(other).count(EVERY) == 0  # it was said that they are one person
+    region.put(opposition(said, "inactive"))
+    assert region.store(other).count(EVERY) == 1
+
+
+def test_a_refusal_that_comes_after_a_merge_counts_for_both_and_for_who_else_is_that_person(region: Region) -> None:
+    known = {**INS, "value": "merged"}
+    for id_, more in (("m-kept", {"identifier": [known]}), ("m-gone", {})):
+        region.put({"resourceType": "Patient", "id": id_, **more})
+    region.put({"resourceType": "Patient", "id": "m-far", "identifier": [known]}, by=THEIRS)
+    region.put(study("m-far-s", "Patient/m-far"), by=THEIRS)
+    region.put(linked("m-gone", "Patient/m-kept"))
+    region.put(opposition("Patient/m-gone"))
+    assert region.store("Patient/m-far").count(EVERY) == 0
+    with pytest.raises(FhirError):
+        region.put(study("m-kept-s", "Patient/m-kept"))
+
+
+def test_a_merge_opens_nothing(region: Region) -> None:
+    for id_ in ("o-kept", "o-gone"):
+        region.put({"resourceType": "Patient", "id": id_})
+        region.put(study(f"{id_}-s", f"Patient/{id_}"))
+    opened = {**team("o-team", "Practitioner/merger"), "subject": {"reference": "Patient/o-kept"}}
+    region.put(opened)
+    region.put(linked("o-gone", "Patient/o-kept"))
+    assert region.store("Practitioner/merger").count(EVERY) == 1
+
+
+def test_nobody_links_a_patient_whom_they_do_not_know_and_absent_looks_the_same(region: Region) -> None:
+    region.put({"resourceType": "Patient", "id": "not-theirs"})
+    region.put(study("not-theirs-s", "Patient/not-theirs"))
+    region.put({"resourceType": "Patient", "id": "decoy-2"}, by=THEIRS)
+    region.put(opposition("Patient/decoy-2"), by=THEIRS)
+    for other in ("Patient/not-theirs", "Patient/never-was"):
+        with pytest.raises(Unprocessable, match=f"^{other} is not known.$"):
+            region.put(linked("decoy-2", other), by=THEIRS)
+    assert region.store("Patient/not-theirs").count(EVERY) == 1
+
+
+def test_a_link_that_stands_does_not_hinder_a_later_change(region: Region) -> None:
+    region.put({"resourceType": "Patient", "id": "l-kept"})
+    region.put(linked("l-gone", "Patient/l-kept"))
+    region.store("Client/e1", organization="Organization/e1").transact(lambda unit: unit.delete("Patient", "l-kept"))
+    assert region.put(linked("l-gone", "Patient/l-kept", gender="female")).version == 2
+
+
 def test_what_a_person_opens_stays_with_the_record_it_was_said_of(region: Region) -> None:
     person = {**INS, "value": "3"}
     region.put({"resourceType": "Patient", "id": "real", "identifier": [person]})
