@@ -16,6 +16,7 @@ from consent.rules import (
     consent_deny,
     custodian,
     directory,
+    emergency_review,
     entered_in_error,
     grant,
     hidden,
@@ -67,6 +68,7 @@ RULES: tuple[Rule, ...] = (
     directory.RULE,
     operator.RULE,
     audit_trail.RULE,
+    emergency_review.RULE,
 )
 """Every rule, in the order of the stages. A deny of any stage ends the matter; the first permit gives its code."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from fhirserver.operations import (
     access_report,
     break_glass,
+    break_glass_review,
     diff,
     document,
     everything,
@@ -49,6 +50,7 @@ OFFERED: tuple[Operation, ...] = (
     access_report.OPERATION,
     break_glass.BEGIN,
     break_glass.END,
+    break_glass_review.OPERATION,
     expunge.OPERATION,
     graphql.OPERATION,
     reindex.OPERATION,

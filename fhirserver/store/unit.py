@@ -181,8 +181,9 @@ class Unit:
         if_none_match_any: bool = False,
         dicom: Mapping[str, Any] | None = None,
         interaction: Literal["update", "patch"] = "update",
+        facts: Mapping[str, Any] | None = None,
     ) -> Written:
-        """Store the next version of a resource, or the first one under a client-chosen id.
+        """Store the next version of a resource, or the first one under a client-chosen id; `facts` as for `create`.
 
         Raises NotFound where the present version is refused, Forbidden where the new state is, PreconditionFailed where
         `if_match` does not hold (asked after permission), MethodNotAllowed where the client may not choose ids.
@@ -204,7 +205,8 @@ class Unit:
             present = splice(parsed.body, id_, current["v"], fhir_instant(current["lu"]))
             if is_whole(current, present, self._database.objects):  # not a byte changes, so no version is made
                 return Written(row_of({**current, "b": present}), created=False)
-        return Written(self._write(interaction, parsed, id_, current, dicom, _METHODS[interaction]), created=False)
+        row = self._write(interaction, parsed, id_, current, dicom, _METHODS[interaction], facts)
+        return Written(row, created=False)
 
     def delete(self, type_: str, id_: str, *, if_match: Sequence[int] | None = None) -> Row | None:
         """Leave a deleted version; None where there was nothing, NotFound where refused."""

@@ -781,6 +781,15 @@ def _in_emergencies() -> Iterator[Edge]:
         tells=False,
     )
 
+    yield Edge(
+        "review of break-glass",
+        "POST",
+        f"{INSTANCE}/$break-glass-review",
+        lambda record: Asked(f"/fhir/Task/{record.key}/$break-glass-review"),
+        ("Patient",),
+        tells=False,
+    )
+
 
 def _by_criteria_and_patches() -> Iterator[Edge]:
     """Patches that change nothing, and conditional writes bound to a version that never is."""

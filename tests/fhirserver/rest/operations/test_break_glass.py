@@ -339,3 +339,71 @@ def test_nobody_else_is_told_of_emergencies(
         }
     )
     assert _hints(physician.get(query)) == []
+
+
+def review(caller: Caller, task: str, outcome: str = "justified", text: str = "A life was saved.", **headers: str):
+    said = [{"name": "outcome", "valueCode": outcome}, {"name": "text", "valueString": text}]
+    return caller.post(f"{task}/$break-glass-review", {"resourceType": "Parameters", "parameter": said}, **headers)
+
+
+@pytest.fixture
+def task(person_token, database: Database, patient: str) -> str:
+    session = value(begin(person_token("Practitioner/u"), patient), "session")
+    stored = database.emergencies.find_one({"_id": session})
+    assert stored is not None
+    found: str = stored["task"]
+    return found
+
+
+@pytest.fixture
+def auditor(caller: Callable[..., Caller]) -> Caller:
+    return caller("Client/reviewer", category="auditor")
+
+
+def test_an_auditor_closes_the_review_and_the_person_reads_what_was_found(
+    auditor: Caller, caller: Callable[..., Caller], patient: str, task: str, audit_of
+):
+    assert f"Task/{found(auditor, 'Task?status=requested&_sort=-_lastUpdated')[0]}" == task
+    answer = review(auditor, task, "unjustified", "There was no emergency.")
+    assert answer.status_code == 200, answer.text
+    read = caller(patient).get(task).json
+    assert (read["status"], read["businessStatus"]["coding"][0]["code"]) == ("completed", "unjustified")
+    assert (read["note"][0]["text"], read["note"][0]["authorString"]) == ("There was no emergency.", "reviewer")
+    assert read["for"] == {"reference": patient}
+    written = [one for one in audit_of() if one["action"] == "U"]
+    assert [entity["what"]["reference"] for entity in written[-1]["entity"] if "Task" in str(entity)] == [
+        f"{task}/_history/2"
+    ]
+    assert auditor.get(task).json["status"] == "completed"
+
+
+def test_a_review_that_is_closed_stays_so(auditor: Caller, task: str):
+    assert review(auditor, task, If_Match='W/"7"').status_code == 412
+    assert review(auditor, task, If_Match='W/"1"').status_code == 200
+    assert review(auditor, task, "unjustified").status_code == 409
+
+
+def test_nobody_else_closes_a_review_and_an_auditor_changes_a_task_in_no_other_way(
+    auditor: Caller, operator: Caller, his: Caller, caller: Callable[..., Caller], person_token, patient: str, task: str
+):
+    for who in (operator, his, caller(patient), person_token("Practitioner/u", "BTG")):
+        assert review(who, task).status_code in {403, 404}
+        assert review(who, task).status_code == review(who, "Task/never-was").status_code
+    present = auditor.get(task).json
+    assert auditor.put(task, {**present, "status": "completed"}).status_code == 403
+    merge = b'{"status": "completed"}'
+    assert auditor.request("PATCH", task, merge, Content_Type="application/merge-patch+json").status_code == 403
+    assert auditor.delete(task).status_code == 403
+    assert auditor.get(task).json == present
+
+
+@pytest.mark.parametrize(("outcome", "text", "at"), [("perhaps", "x" * 20, "outcome"), ("justified", "short", "text")])
+def test_a_review_says_what_was_found_and_why(auditor: Caller, task: str, outcome: str, text: str, at: str):
+    response = review(auditor, task, outcome, text)
+    assert response.status_code == 400
+    assert issues_of(response)[0]["expression"] == [at]
+
+
+def test_a_task_of_care_is_no_review(auditor: Caller, his: Caller, patient: str):
+    made = his.make({"resourceType": "Task", "status": "requested", "intent": "order", "for": {"reference": patient}})
+    assert review(auditor, f"Task/{made['id']}").status_code == 404
