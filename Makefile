@@ -15,7 +15,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test check format-check lint types imports bench fuzz format coverage constraints wheel image clean system
+.PHONY: help serve test check format-check lint types imports bench fuzz mutants format coverage constraints wheel image clean system
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -47,6 +47,10 @@ bench: $(INSTALLED) system ## measure the server against the floor program, in o
 fuzz: $(VENV)/.fuzz ## fuzz what reads bytes from outside, a minute each (ARGS='search xml --seconds 600' for some)
 	$(BIN)/python -m fuzz $(ARGS)
 
+mutants: $(VENV)/.mutants ## change the rules of access, one place at a time: which change does no test see? (ARGS='consent.rules*')
+	$(BIN)/mutmut run --max-children $(JOBS) $(ARGS)
+	@$(BIN)/mutmut results
+
 format: $(INSTALLED) ## lay the code out, and repair what the linter can
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format --quiet .
@@ -63,12 +67,12 @@ image: ## the container image
 constraints: ## newest versions that setup.cfg admits, written to constraints.txt
 	rm -rf $(VENV)/fresh && $(PYTHON) -m venv $(VENV)/fresh
 	$(VENV)/fresh/bin/pip install --quiet --upgrade setuptools
-	$(VENV)/fresh/bin/pip install --quiet --no-build-isolation --editable '.[embedded,dev,fuzz]'
+	$(VENV)/fresh/bin/pip install --quiet --no-build-isolation --editable '.[embedded,dev,fuzz,mutants]'
 	{ sed -n '1p' constraints.txt; $(VENV)/fresh/bin/pip freeze --all --exclude-editable --exclude pip | LC_ALL=C sort -f; } > constraints.new
 	mv constraints.new constraints.txt && rm -rf $(VENV)/fresh
 
 clean: ## remove what tools and builds left; the environment and DATA stay
-	rm -rf build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	rm -rf build dist mutants ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
 	find $(CODE) tests benchmarks fuzz tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The build backend comes first, pinned like the rest, so that installing ourselves fetches nothing unpinned.
@@ -83,6 +87,10 @@ $(INSTALLED): constraints.txt setup.cfg
 
 $(VENV)/.fuzz: $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[fuzz]'
+	@touch $@
+
+$(VENV)/.mutants: $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[mutants]'
 	@touch $@
 
 system: $(INSTALLED)

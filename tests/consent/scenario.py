@@ -10,7 +10,7 @@ short form that `expand` writes out as FHIR), records, and cases.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -57,72 +57,123 @@ _ACTORS = {
 
 @dataclass(frozen=True)
 class Case:
-    """Who asks for what, and what is expected; `facts` is the document a store would hold."""
+    """Who asks for what, and what is expected.
 
-    name: str
-    actor: Actor
-    request: Request
-    facts: dict[str, Any]
-    effect: str
-    code: str
-    status: str | None
-    record: dict[str, Any]
+    The engine has its part in what a question is made of, so everything is made when it is asked for: a test that fails
+    does so in its own run, and a mutant of the engine meets the tests that it should meet.
+    """
+
+    document: Mapping[str, Any]
+    asked: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What it shows, with the number of the worked example where it is one."""
+        words = f"{self.asked['who']} asks to {self.asked.get('interaction', 'read')} {self.asked['record']}"
+        why: str = self.asked.get("why", words)
+        return f"{self.asked['example']}: {why}" if "example" in self.asked else why
+
+    @property
+    def actor(self) -> Actor:
+        """Who asks."""
+        person = {**self.document["people"][self.asked["who"]], **self.asked.get("as", {})}
+        policy = policy_of(self.document)
+        return build_actor(person, world_of(self.document, policy), self._now, policy)
+
+    @property
+    def request(self) -> Request:
+        """What they ask."""
+        purpose = self.asked.get("purpose") or DEFAULT_PURPOSE[self.actor.kind]
+        return Request(self.asked.get("interaction", "read"), purpose, self._now)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The facts of what is asked for, without what access adds to them."""
+        return world_of(self.document, policy_of(self.document)).records[self.asked["record"]]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The document that a store would hold."""
+        policy = policy_of(self.document)
+        world = world_of(self.document, policy)
+        return facts(world.records[self.asked["record"]], world, policy)
+
+    @property
+    def effect(self) -> str:
+        """What is expected: permit or deny."""
+        effect: str = self.asked["expect"]
+        return effect
+
+    @property
+    def code(self) -> str:
+        """By which reason."""
+        code: str = self.asked["code"]
+        return code
+
+    @property
+    def status(self) -> str | None:
+        """How a refusal looks from outside, where the file says so."""
+        return self.asked.get("status")
 
     @property
     def expectation(self) -> str:
         """What is expected, in two words."""
         return f"{self.effect} {self.code}"
 
+    @property
+    def _now(self) -> datetime:
+        return _instant(self.asked.get("at", self.document["clock"]))
+
 
 @dataclass(frozen=True)
 class Scenario:
-    """One file: its title, the policy it runs under, the world it describes, and its cases."""
+    """One document of a file: its title, the policy it runs under, the world it describes, and its cases."""
 
-    title: str
+    document: Mapping[str, Any]
     file: str
-    policy: Policy
-    world: World
-    cases: tuple[Case, ...] = field(default=())
+
+    @property
+    def title(self) -> str:
+        """What it is about."""
+        title: str = self.document["title"]
+        return title
+
+    @property
+    def policy(self) -> Policy:
+        """The policy it runs under."""
+        return policy_of(self.document)
+
+    @property
+    def world(self) -> World:
+        """What is stored."""
+        return world_of(self.document, self.policy)
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """Its questions."""
+        return tuple(Case(self.document, each) for each in self.document["cases"])
 
 
 @cache
 def load_scenarios() -> list[Scenario]:
     """Read every scenario file, in the order of their names."""
     return [
-        build(document, path.name)
+        Scenario(document, path.name)
         for path in sorted(SCENARIOS.glob("*.yaml"))
         for document in yaml.safe_load_all(path.read_text("utf-8"))
     ]
 
 
-def build(document: Mapping[str, Any], file: str = "inline") -> Scenario:
-    """Build one scenario from its document."""
-    policy = Policy(**document.get("policy", {}))
+def policy_of(document: Mapping[str, Any]) -> Policy:
+    """Return the policy of a scenario."""
+    return Policy(**document.get("policy", {}))
+
+
+def world_of(document: Mapping[str, Any], policy: Policy) -> World:
+    """Return what is stored in a scenario."""
     resources = [expand(each) for each in document.get("access", [])]
     records = {name: record(name, each, policy) for name, each in document.get("records", {}).items()}
-    world = World(resources, records, policy.span, policy.network)
-    cases = tuple(_case(document, each, world, policy) for each in document["cases"])
-    return Scenario(document["title"], file, policy, world, cases)
-
-
-def _case(document: Mapping[str, Any], case: Mapping[str, Any], world: World, policy: Policy) -> Case:
-    now = _instant(case.get("at", document["clock"]))
-    person = {**document["people"][case["who"]], **case.get("as", {})}
-    actor = build_actor(person, world, now, policy)
-    purpose = case.get("purpose", DEFAULT_PURPOSE[actor.kind])
-    request = Request(case.get("interaction", "read"), purpose, now)
-    static = world.records[case["record"]]
-    words = f"{case['who']} asks to {request.interaction} {case['record']}"
-    return Case(
-        name=f"{case['example']}: {case.get('why', words)}" if "example" in case else case.get("why", words),
-        actor=actor,
-        request=request,
-        facts=facts(static, world, policy),
-        effect=case["expect"],
-        code=case["code"],
-        status=case.get("status"),
-        record=static,
-    )
+    return World(resources, records, policy.span, policy.network)
 
 
 def _instant(text: str | datetime) -> datetime:

@@ -192,6 +192,24 @@ def test_a_condition_is_described_in_words_and_a_stable_order():
     )
 
 
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        (Everything(), "everything"),
+        (Nothing(), "nothing"),
+        (AllOf(), "everything"),
+        (AnyOf(), "nothing"),
+        (AnyOf(Is("a", 1), Is("b", 2)), "(a is 1 or b is 2)"),
+        (AtMost("a", INSTANT), f"a <= {INSTANT.isoformat()}"),
+        (AtLeast("a", 3), "a >= 3"),
+        (LessThan("a", NOW), "a < now"),
+        (Every("rows", Is("a", 1)), "each of rows has a is 1"),
+    ],
+)
+def test_each_kind_of_condition_has_its_words(condition: Condition, words: str):
+    assert describe(condition) == words
+
+
 def test_binding_replaces_now_everywhere_and_shares_the_rest():
     kept = Is("a", 1)
     bound = bind(AllOf(kept, Every("rows", AnyOf(LessThan("x", NOW), AtLeast("x", NOW)))), INSTANT)

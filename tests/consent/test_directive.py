@@ -193,6 +193,46 @@ def test_a_directive_survives_being_stored():
     assert Directive.from_document(directive.to_document()) == directive
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"actions": ["access", "disclose"]},
+        {"labels": ["urn:example|X", "N"]},
+        {"data": [{"dependents": "ImagingStudy/a"}, {"related": "Encounter/e"}, {"authoredby": "Practitioner/x"}]},
+        {"data": [{"somehow": "ImagingStudy/a"}]},
+        {"codes": "urn:example|X"},
+        {"class": "urn:example|X"},
+        {"dates": ["soon", None]},
+        {"untyped": "anybody", "policyRule": "OPTOUT"},
+        {"untyped": "anybody", "nested": [{"deny": "Practitioner/x"}]},
+    ],
+    ids=lambda said: next(iter(said)),
+)
+def test_what_a_directive_does_not_understand_survives_as_not_understood(said: dict[str, Any]):
+    short = said if "untyped" in said else {"deny": "Practitioner/x", "nested": [{"permit": "Group/g"}], **said}
+    directive = read_consent(consent(**short), 2)
+    assert directive
+    assert Directive.from_document(directive.to_document()) == directive
+
+
+@pytest.mark.parametrize(
+    ("coding", "applies"),
+    [
+        ({"system": "http://loinc.org", "code": "18748-4"}, True),
+        ({"system": "http://loinc.org", "code": "11502-2"}, False),
+        ({"system": "http://loinc.org"}, False),
+        ({"system": "urn:example", "code": "18748-4"}, False),
+    ],
+)
+def test_a_permit_of_a_code_asks_for_that_code_of_loinc(coding: dict[str, str], applies: bool):
+    permit = consent(policy="base", permit="anybody")
+    permit["provision"]["code"] = [{"coding": [coding]}]
+    directive = read_consent(permit, 1)
+    assert directive
+    report = record("r", {"type": "DiagnosticReport", "codes": ["http://loinc.org|18748-4"]}, DEFAULT)
+    assert bool(rulings(directive, report)) == applies
+
+
 def test_a_stored_directive_is_a_plain_document():
     directive = read_consent(consent(deny="anybody", labels="R", nested=[{"permit": "Group/g", "labels": "V"}]), 2)
     assert directive
@@ -270,6 +310,10 @@ def test_an_actor_of_another_role_is_refused_since_a_deny_of_it_would_reach_ever
         "Consent.provision.actor[0].role",
         "Consent.provision.provision[0].actor[1].role",
     ]
+
+
+def test_nested_provisions_may_permit_and_deny():
+    assert problems(consent(deny="anybody", nested=[{"permit": "Group/g"}, {"deny": "Practitioner/x"}])) == []
 
 
 def test_a_consent_can_always_be_withdrawn_whatever_is_wrong_with_it():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from consent.decision import Decision
+from consent.decision import SENTENCES, Decision
 from consent.emergency import may_begin
 from consent.policy import DEFAULT
 from tests.consent.reference import World
@@ -32,7 +33,10 @@ def consent(**said: Any) -> dict[str, Any]:
 def test_a_physician_may_begin_without_any_relation():
     decision = begun()
     assert (decision.effect, decision.code, decision.status) == ("permit", "permit-break-glass", "permitted")
-    assert "notify-break-glass" in decision.obligations
+    assert decision.obligations == ("audit-decision", "notify-break-glass")
+    assert decision.instant == NOW
+    (reason,) = decision.reasons
+    assert (reason.code, reason.rule, reason.detail) == ("permit-break-glass", "break-glass", "Patient/p")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,24 @@ def test_nobody_else_may_and_is_told_so_whatever_is_stored(person: dict[str, Any
 )
 def test_the_will_of_the_person_stands_against_it(said: dict[str, Any], code: str, status: str):
     decision = begun(GROUP, said)
-    assert (decision.code, decision.status) == (code, status)
+    assert (decision.code, decision.status, decision.instant) == (code, status, NOW)
+    assert decision.effect == ("permit" if status == "permitted" else "deny")
+
+
+@pytest.mark.parametrize("said", [{"deny": "Practitioner/u"}, {"deny": "anybody"}], ids=["block", "objection"])
+def test_a_refusal_says_by_which_rule_and_in_words(said: dict[str, Any]):
+    decision = begun(consent(**said))
+    (reason,) = decision.reasons
+    assert (reason.code, reason.rule, reason.detail) == (decision.code, "break-glass", SENTENCES[decision.code]["en"])
+
+
+def test_a_region_may_list_other_professions():
+    dentist = {**DR_U, "professions": ["urn:oid:1.2.250.1.71.1.2.7|40"]}
+    listed = replace(DEFAULT, emergency_professions=frozenset(dentist["professions"]))
+    patient = facts(record("p", {"type": "Patient"}, DEFAULT), World([], {}), DEFAULT)
+    actor = build_actor(dentist, World([], {}), NOW, DEFAULT)
+    assert not may_begin(actor, NOW, patient).is_permit
+    assert may_begin(actor, NOW, patient, policy=listed).is_permit
 
 
 def test_a_block_is_not_told_by_an_objection_that_stands_beside_it():
@@ -88,4 +109,5 @@ def test_a_patient_who_is_not_there_is_as_one_who_blocked_the_physician():
     world = World([], {})
     absent = may_begin(build_actor(DR_U, world, NOW, DEFAULT), NOW, None)
     assert absent.status == begun(consent(deny="Practitioner/u")).status == "absent"
+    assert (absent.effect, absent.instant) == ("deny", NOW)
     assert begun(lifecycle="entered-in-error").status == "absent"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consent import rank_of, security_facts
+from consent.facts import visibility
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
@@ -48,3 +49,10 @@ def test_whatever_we_do_not_know_to_be_harmless_is_sensitive(system: str, code: 
 
 def test_a_label_without_a_system_is_sensitive():
     assert security_facts([{"code": "R"}])["sensitivities"] == ["|R"]
+
+
+def test_only_the_labels_that_say_who_may_see_it_are_told_of_with_a_resource():
+    labels = [{"system": VISIBILITY, "code": "INVISIBLE_PATIENT"}, {"system": ACT_CODE, "code": "PSY"}]
+    assert visibility(security_facts(labels)) == (f"{VISIBILITY}|INVISIBLE_PATIENT",)
+    assert visibility(security_facts(labels[1:])) == ()
+    assert visibility({}) == ()

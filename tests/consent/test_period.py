@@ -33,6 +33,23 @@ def test_a_date_is_the_interval_it_stands_for(text: str, start: datetime, until:
     assert interval(text, PARIS) == Window(start, until)
 
 
+@pytest.mark.parametrize(
+    ("text", "start", "until"),
+    [
+        ("0001", OPEN_START, utc(2, 1, 1)),
+        ("0000-05-06", OPEN_START, utc(2, 1, 1)),
+        ("0001-12-31T23:59:59-12:00", OPEN_START, utc(2, 1, 1)),
+        ("9999", utc(9999, 1, 1), OPEN_END),
+        ("9999-06", utc(9999, 6, 1), OPEN_END),
+        ("9999-06-02", utc(9999, 6, 2), OPEN_END),
+        ("9999-12-31", utc(9999, 12, 30), OPEN_END),
+        ("9999-12-31T23:59:59+14:00", utc(9999, 12, 30), OPEN_END),
+    ],
+)
+def test_a_date_in_the_first_or_last_year_reaches_to_the_open_end(text: str, start: datetime, until: datetime):
+    assert interval(text, PARIS) == Window(start, until)
+
+
 @pytest.mark.parametrize("text", ["", "soon", "2026-02-30", "2026-13", "26", "2026-11-24T10", "2026-11-24T25:00:00Z"])
 def test_what_is_not_a_date_is_refused(text: str):
     with pytest.raises(ValueError, match=r".+"):

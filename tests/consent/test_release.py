@@ -55,7 +55,14 @@ def test_of_several_the_last_counts_and_other_extensions_say_nothing():
     ],
 )
 def test_a_release_that_could_not_be_kept_is_a_problem(resource: dict[str, object], expressions: list[str]):
-    assert [one.expression for one in problems({"resourceType": "ImagingStudy", **resource})] == expressions
+    found = problems({"resourceType": "ImagingStudy", **resource})
+    assert [one.expression for one in found] == expressions
+    assert all(one.message for one in found)
+
+
+def test_of_a_resource_without_a_type_the_extension_is_named_all_the_same():
+    (problem,) = problems({"extension": [{"url": EXTENSION, "valueDate": "2027-01-01"}]})
+    assert problem.expression == "Resource.extension"
 
 
 def test_what_tells_of_a_resource_has_its_release_as_a_label_that_is_taken_apart_again():
@@ -64,3 +71,8 @@ def test_what_tells_of_a_resource_has_its_release_as_a_label_that_is_taken_apart
 
     assert told == (as_label(instant),)
     assert of_labels(["urn:x|y", *told]) == (["urn:x|y"], instant)
+
+
+def test_labels_without_a_release_are_kept_as_they_are():
+    assert of_labels(["urn:x|y", "urn:x|z"]) == (["urn:x|y", "urn:x|z"], None)
+    assert of_labels([]) == ([], None)
