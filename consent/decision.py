@@ -161,6 +161,10 @@ SENTENCES: dict[str, dict[str, str]] = {
         "fr": "L'établissement n'adhère pas à la région à cette date.",
         "en": "The establishment does not adhere to the region at this date.",
     },
+    "erased": {
+        "fr": "Le dossier de la personne a été effacé.",
+        "en": "The record of the person was erased.",
+    },
     "entered-in-error": {
         "fr": "L'élément a été saisi par erreur.",
         "en": "The record was entered in error.",

@@ -88,7 +88,7 @@ class Facts(TypedDict):
     confidentiality: int
     sensitivities: list[str]
     labels: list[str]
-    lifecycle: Literal["present", "entered-in-error"]
+    lifecycle: Literal["present", "entered-in-error", "erased", "withheld"]
     instances: list[str]
     related: list[str]
     performed: Span | None

@@ -19,6 +19,7 @@ from fhirserver.dicomweb import routes as dicomweb
 from fhirserver.forwarded import Forwarded
 from fhirserver.oauth import bearer, share_link
 from fhirserver.oauth import server as oauth
+from fhirserver.operations import erase
 from fhirserver.rest import compression, cors, error_handlers, health, openapi, options, outcome, routes
 from fhirserver.rest.page_keys import page_keys
 from fhirserver.rest.service import Service
@@ -99,6 +100,7 @@ def _open(config: Config) -> Database:
     atexit.register(log.close)
     atexit.register(database.in_flight.close)
     resume(database, config)
+    erase.resume(database, config)
     return database
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fhirserver.oauth.access_token import Claims
     from fhirserver.oauth.keys import SigningKeys
     from fhirserver.store.database import Database
+    from fhirserver.store.erasure import Erasure
 
 BAD_NEWS, NOT_UNDERSTOOD, CANNOT_BE_HAD, UNKNOWN = 1, 2, 3, 4
 
@@ -578,6 +579,87 @@ def expunge(
             print(json.dumps({"removed": removed, "limited": removed == limit}))
         else:
             print(f"{removed} versions removed" + (", which is the limit: there may be more" * (removed == limit)))
+
+
+@app.command()
+def erase(
+    patient: Annotated[str, typer.Argument(metavar="Patient/ID")],
+    status: Annotated[bool, typer.Option("--status", help="Only say how far it is, or give the receipt.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase the record of a person for good, and give the receipt. It is audited, and goes on where it was stopped."""
+    if not re.fullmatch(r"Patient/[A-Za-z0-9.-]{1,64}", patient):
+        _fail(NOT_UNDERSTOOD, f"{patient} is not of the form Patient/ID")
+    if not (status or yes or (sys.stdin.isatty() and typer.confirm("This cannot be undone. Go on?", err=True))):
+        _fail(NOT_UNDERSTOOD, "nothing was erased; --yes says that it is meant")
+    with _opened(data) as opened:
+        from fhirserver.operations.erase import receipt
+
+        found = receipt(_erasure_told(opened, patient) if status else _erased(opened, patient))
+        if as_json:
+            print(json.dumps(found))
+            return
+        print(f"{found['status']}: {patient}, asked {found['asked']}, ended {found['ended'] or 'not yet'}")
+        print(f"  by {found['by']}", *([] if found["organization"] is None else [f"for {found['organization']}"]))
+        for kind, count in found["removed"].items():
+            print(f"  {kind}: {count}")
+        print(f"  withheld, since other persons share it: {found['withheld']}")
+        print(f"  digest: {found['digest'] or 'not yet'}")
+
+
+def _erased(opened: _Opened, patient: str) -> Erasure:
+    """Lock the record, unless that was done before, and remove it or watch the server do so."""
+    from fhirserver import audit
+    from fhirserver.access import SystemAccess, policy_of
+    from fhirserver.operations.erase import events_of_end
+    from fhirserver.store.resource_store import ResourceStore
+    from fhirserver.store.unit import Unit
+
+    now = datetime.now(UTC)
+    access = SystemAccess.named("operator", now, "command line", policy_of(opened.config))
+    store = ResourceStore(opened.database, access, opened.config)
+    by = {
+        "reference": _operator(),
+        "organization": None,
+        "client": "fhirserver command line",
+        "purpose": None,
+        "request": None,
+    }
+
+    def work(unit: Unit) -> None:
+        unit.erase(patient.partition("/")[2], by, is_operator=True)
+        events = audit.operator_events(_operator(), "erase", patient, now=now, patient=patient)
+        unit.record(event.document for event in events)
+
+    store.transact(work)
+    jobs = store.erasures
+    with Progress(console=told, transient=True, disable=not told.is_terminal) as progress:
+        task = progress.add_task("Erasing", total=100)
+
+        def tell(erasure: Erasure) -> None:
+            if erasure.patient == patient:
+                progress.update(task, completed=erasure.percent)
+
+        jobs.run(events_of_end, tell)
+    return _erasure_of(opened, patient)
+
+
+def _erasure_told(opened: _Opened, patient: str) -> Erasure:
+    """The erasure as it stands, whose reading is audited."""
+    found = _erasure_of(opened, patient)
+    opened.note("erase", patient, {"status": found.status}, patient=patient)
+    return found
+
+
+def _erasure_of(opened: _Opened, patient: str) -> Erasure:
+    from fhirserver.store.erasure import find
+
+    found = find(opened.database, patient)
+    if found is None:
+        raise NotFound(f"No erasure of {patient} is known.")
+    return found
 
 
 def _removable(what: str | None, *, deleted: bool, previous: bool) -> tuple[str, str]:

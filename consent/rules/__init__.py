@@ -18,6 +18,7 @@ from consent.rules import (
     directory,
     emergency_review,
     entered_in_error,
+    erased,
     grant,
     hidden,
     labelled_relation,
@@ -40,6 +41,7 @@ RULES: tuple[Rule, ...] = (
     patient_context.RULE,
     beyond_link.RULE,
     # 3 lifecycle
+    erased.RULE,
     entered_in_error.RULE,
     opposition.RULE,
     # 5 explicit denies

@@ -12,6 +12,7 @@ from fhirserver.audit.caller import Caller
 from fhirserver.audit.decisions import consent_events, refusal_events
 from fhirserver.audit.dicom import dicom_events
 from fhirserver.audit.emergency import emergency_events
+from fhirserver.audit.erasure import erasure_begun, erasure_ended
 from fhirserver.audit.event import Event
 from fhirserver.audit.hidden import by_labels, disclosed, labels_of, labels_of_any
 from fhirserver.audit.interactions import (
@@ -34,6 +35,8 @@ __all__ = [
     "dicom_events",
     "disclosed",
     "emergency_events",
+    "erasure_begun",
+    "erasure_ended",
     "flush",
     "history_events",
     "labels_of",

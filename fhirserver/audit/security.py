@@ -12,7 +12,7 @@ from fhirserver.audit.event import Event, event
 from fhirserver.audit.parts import Entity, Shape, frozen
 
 TokenOutcome = Literal["issued", "refused", "revoked"]
-Act = Literal["token", "client-add", "client-remove", "audit-verify", "explain", "reindex", "expunge"]
+Act = Literal["token", "client-add", "client-remove", "audit-verify", "explain", "reindex", "expunge", "erase"]
 
 _AUTHENTICATION = frozen(codes.USER_AUTHENTICATION)
 _TOKENS: Final[Mapping[TokenOutcome, tuple[tuple[str, str, str], str]]] = {
@@ -27,6 +27,7 @@ _ACTS: Final[Mapping[Act, tuple[tuple[str, str, str], tuple[str, str, str], part
     "audit-verify": (frozen(codes.SECURITY_ALERT), frozen(codes.AUDIT_LOG_USED), "E"),
     "reindex": (frozen(codes.SECURITY_ALERT), frozen(codes.SOFTWARE_CONFIGURATION), "E"),
     "expunge": (frozen(codes.RECORD_DESTROYED), frozen(codes.RECORD_DESTROYED), "D"),
+    "erase": (frozen(codes.RECORD_DESTROYED), frozen(codes.RECORD_DESTROYED), "D"),
     "explain": (frozen(codes.SECURITY_ALERT), frozen(codes.AUDIT_LOG_USED), "E"),
 }
 

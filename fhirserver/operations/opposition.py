@@ -71,6 +71,7 @@ def _withdraw(context: Context, target: Target, _given: Given) -> Made:
         person = unit.read("Patient", target.id)
         context.note(audit.operation_events(context.access, "Patient", address, (), about=person))
         withdrawn = [withdraw(context, unit, row) for row in unit.consents_of(patient, "opposition")]
+        unit.let_go(patient)
         return withdrawn, unit.is_said(patient, "opposition")
 
     withdrawn, is_opposed = context.transact(work)

@@ -30,7 +30,8 @@ def marked(document: Mapping[str, object], facts: Mapping[str, object]) -> Docum
 def concealed(database: Database, guard: Guard) -> frozenset[str]:
     """The resources that are hidden from the actor now, deleted ones included; of professionals, none.
 
-    One query by an index that has hidden rows only.
+    One query by an index that has hidden rows only, and one for what was hidden in a record that has been erased since,
+    when nothing but the trail can name it.
     """
     actor = guard.actor
     codes = _HIDES.get(actor.kind)
@@ -41,7 +42,9 @@ def concealed(database: Database, guard: Guard) -> frozenset[str]:
         FIELD: {"$in": sorted(_names(actor))},
         "$or": [{"facts.labels": {"$in": labels}}, {"facts.released": {"$gt": guard.now}}],
     }
-    return frozenset(row["_id"] for row in database.resources.find(wanted, {"_id": 1}).to_list())
+    present = frozenset(row["_id"] for row in database.resources.find(wanted, {"_id": 1}).to_list())
+    erased = database.patient_access.find({"_id": {"$in": sorted(actor.patients)}, "hidden.0": {"$exists": True}})
+    return present.union(*(one["hidden"] for one in erased))
 
 
 def _names(actor: Actor) -> frozenset[str]:

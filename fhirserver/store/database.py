@@ -49,6 +49,7 @@ class Database:
     `share_links` links that persons gave, `share_files` what one gives by an address of its own;
     `emergencies` sessions of break-glass, `notices` what somebody is owed a message about; `first_accesses` which
     professional has opened which record;
+    `erasures` records that were erased, of which nothing else is left;
     `search_parameters` those that an operator has added; `jobs` searches that are answered later.
     """
 
@@ -73,10 +74,13 @@ class Database:
         self.locks = self.database["locks"]
         self.writers = self.database["writers"]
         self.jobs = self.database["jobs"]
+        self.erasures = self.database["erasures"]
         self.in_flight = InFlight(self.writers)
         self.search_parameters = SearchParameters(self.database["search_parameters"])
         # The thread of this process that brings rows up to them (`reindex.Reindex`).
         self.reindexing = OneThread("reindex")
+        # The thread of this process that removes records that were erased (`erasing.Erasures`).
+        self.erasing = OneThread("erase")
         # What this process looked up of actors, kept while the generation stays (`actors.standing`).
         self.generation: Generation | None = None
         self.standings: dict[tuple[str, str | None], tuple[int, Standing]] = {}

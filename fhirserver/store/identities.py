@@ -6,20 +6,24 @@ record it was said of, since whoever writes a second record could otherwise open
 
 `identities` has one document for each identifier, and for each record that others are linked to: the patients that
 carry it, and what each refuses. Whoever adds a record or a refusal takes that document, so that neither can miss the
-other.
+other. What a person refused outlives an erased record here, and then under its other identifiers too (`leave`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 
 from consent.reference import literal
 from fhirserver.store.database import Database, Document
+
+if TYPE_CHECKING:
+    from fhirserver.store.patient_access import PatientState
 
 # The INS by NIR and NIA, their test and demonstration ranges, and the old calculated one (FR Core, Patient.identifier).
 NATIONAL = frozenset(f"urn:oid:1.2.250.1.213.1.4.{number}" for number in (8, 9, 10, 11, 2))
@@ -48,6 +52,17 @@ def linked_to(patient: Mapping[str, Any] | None) -> list[str]:
 def of_record(patient: str) -> str:
     """The identity that a record gives to those that are linked to it."""
     return f"{_RECORD}|{patient}"
+
+
+def others_of(patient: Mapping[str, Any] | None) -> list[str]:
+    """The identifiers of a Patient resource that are not national, as `system|value`."""
+    return sorted(
+        {
+            f"{identifier['system']}|{identifier['value']}"
+            for identifier in (patient or {}).get("identifier", ())
+            if identifier.get("system") and identifier.get("system") not in NATIONAL and identifier.get("value")
+        }
+    )
 
 
 def refusals(directives: Iterable[Document]) -> list[Document]:
@@ -93,6 +108,69 @@ def take(
             patients.update(document["patients"])
             refused.update({one["patient"]: one["said"] for one in document.get("refused", {}).values()})
     return Person(frozenset(patients), refused)
+
+
+# Records that were erased
+
+
+def leave(
+    database: Database,
+    session: ClientSession,
+    state: PatientState,
+    resource: Mapping[str, Any] | None,
+    custodians: list[str],
+    now: datetime,
+) -> None:
+    """Take a record that is erased from the identifiers of the person, and keep what must outlive it.
+
+    An opposition in force is kept under every identifier that the record had, so that whoever writes the person anew
+    writes somebody who is opposed; of restrictions, those that count for another record of the person. `custodians` may
+    let go of it (`release`).
+    """
+    lasting = [one for one in refusals(state.directives) if one["until"] > now]
+    opposed = [one for one in refusals([*state.directives, *state.borrowed]) if _is_opposition(one, now)]
+    key = f"refused.{_key(state.patient)}"
+    for identity in {*state.identities, *(others_of(resource) if opposed else ())}:
+        document = database.identities.find_one({"_id": identity}, session=session) or {"patients": []}
+        others = [one for one in document["patients"] if one != state.patient]
+        said = (lasting if others else []) or opposed
+        if not (said or others or len(document.get("refused", {})) > 1):
+            database.identities.delete_one({"_id": identity}, session=session)
+            continue
+        kept = {"patient": state.patient, "said": said, "custodians": custodians, "erased": now}
+        change = (
+            {"$set": {"patients": others, key: kept}} if said else {"$set": {"patients": others}, "$unset": {key: ""}}
+        )
+        database.identities.update_one(
+            {"_id": identity}, {**change, "$inc": {"taken": 1}}, upsert=True, session=session
+        )
+
+
+def _is_opposition(directive: Document, now: datetime) -> bool:
+    return directive["family"] == "opposition" and directive["until"] > now
+
+
+def remembered(database: Database, session: ClientSession, resource: Mapping[str, Any] | None) -> list[str]:
+    """Those identifiers of a Patient, national ones apart, under which an opposition was kept."""
+    if not (asked := others_of(resource)):
+        return []
+    return [one["_id"] for one in database.identities.find({"_id": {"$in": asked}}, {"_id": 1}, session=session)]
+
+
+def release(database: Database, session: ClientSession, identities: Iterable[str], establishment: str) -> set[str]:
+    """Let go of what is kept of erased records that this establishment answered for; whom the identifiers name."""
+    patients: set[str] = set()
+    for document in database.identities.find({"_id": {"$in": [*identities]}}, session=session).to_list():
+        gone = [
+            f"refused.{key}"
+            for key, one in document.get("refused", {}).items()
+            if "erased" in one and establishment in one["custodians"]
+        ]
+        if gone:
+            change: Document = {"$unset": dict.fromkeys(gone, ""), "$inc": {"taken": 1}}
+            database.identities.update_one({"_id": document["_id"]}, change, session=session)
+            patients.update(document["patients"])
+    return patients
 
 
 def _key(patient: str) -> str:

@@ -78,6 +78,8 @@ AUDIT = (
 HISTORY = (
     IndexModel([("r", ASCENDING), ("lu", DESCENDING)], name=BY_RESOURCE),
     IndexModel([("facts.type", ASCENDING), ("lu", DESCENDING), ("r", ASCENDING)], name=BY_CHANGE),
+    # What an erasure removes: a version may have been of a person of whom its resource is no more.
+    IndexModel([("facts.subjects.patient", ASCENDING)], name=BY_PATIENT),
 )
 # A lock matters while its transaction runs, which MongoDB ends after a minute.
 LOCKS = (IndexModel([("at", ASCENDING)], name="expiry", expireAfterSeconds=3_600),)
@@ -87,15 +89,23 @@ JOBS = (
     IndexModel([("expires", ASCENDING)], name="expiry", expireAfterSeconds=0),
     IndexModel([("caller", ASCENDING), ("state", ASCENDING)], name="by-caller"),
 )
-EMERGENCIES = (IndexModel([("subject", ASCENDING), ("until", ASCENDING)], name="by-subject"),)
+EMERGENCIES = (
+    IndexModel([("subject", ASCENDING), ("until", ASCENDING)], name="by-subject"),
+    IndexModel([("patient", ASCENDING)], name=BY_PATIENT),
+)
 # Those that wait are few; those that were sent are looked up by patient.
-NOTICES = (IndexModel([("sent", ASCENDING), ("at", ASCENDING)], name="by-sending"),)
+NOTICES = (
+    IndexModel([("sent", ASCENDING), ("at", ASCENDING)], name="by-sending"),
+    IndexModel([("patient", ASCENDING)], name=BY_PATIENT),
+)
 # By the digest of an address, and by whose exams they open.
 SHARE_LINKS = (
     IndexModel([("digest", ASCENDING)], name="by-digest", unique=True),
     IndexModel([("patient", ASCENDING), ("made", DESCENDING)], name="by-patient"),
 )
 SHARE_FILES = (IndexModel([("expires", ASCENDING)], name="expiry", expireAfterSeconds=0),)
+# Those that are under way are few.
+ERASURES = (IndexModel([("status", ASCENDING), ("asked", ASCENDING)], name="by-status"),)
 INSTANCES = (IndexModel([("study", ASCENDING), ("series", ASCENDING), ("number", ASCENDING)], name="by-study"),)
 
 
@@ -134,6 +144,7 @@ def create_indexes(database: Database) -> None:
         (database.notices, NOTICES),
         (database.share_links, SHARE_LINKS),
         (database.share_files, SHARE_FILES),
+        (database.erasures, ERASURES),
     ):
         if collection.name in present:
             _drop_changed(collection, models)

@@ -106,6 +106,11 @@ class PatientState:
             self.is_present = is_present
             self.is_changed = True
 
+    def forget(self) -> None:
+        """Let nothing be known of the patient any more: the record is erased, whose rows are told apart otherwise."""
+        self.relations, self.directives, self.establishments, self.identities, self.borrowed = [], [], [], [], []
+        self.is_present, self.is_changed, self.is_stale = False, True, False
+
     def access(self) -> PatientAccess:
         """The form that `consent` materialises from."""
         return PatientAccess(

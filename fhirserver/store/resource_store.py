@@ -41,6 +41,7 @@ from fhirserver.store.compile import (
 from fhirserver.store.concealed import concealed
 from fhirserver.store.contained import FIELDS, Asked, Inside, counted, fill
 from fhirserver.store.database import Database, Document
+from fhirserver.store.erasing import Erasures
 from fhirserver.store.explain import Explained, explain
 from fhirserver.store.expunge import Purge
 from fhirserver.store.facts import absent_facts
@@ -170,6 +171,11 @@ class ResourceStore:
     def reindex(self) -> Reindex:
         """The job that brings rows up to them."""
         return Reindex(self._database, self._config)
+
+    @property
+    def erasures(self) -> Erasures:
+        """The records that were erased, and the job that removes them."""
+        return Erasures(self._database, self._config)
 
     # Reading one
 

@@ -27,17 +27,18 @@ from fhirserver.config import Config
 from fhirserver.errors import Conflict, Forbidden, MethodNotAllowed, NotFound, PreconditionFailed, Unprocessable
 from fhirserver.search.expression import Expression
 from fhirserver.search.parse import Query
-from fhirserver.store import actors, emergencies, share_links
+from fhirserver.store import actors, emergencies, erasure, share_links
 from fhirserver.store.binary_content import Contents, is_whole, whole_row
 from fhirserver.store.concealed import marked
 from fhirserver.store.consent_succession import is_active, is_earlier, is_in_force, require_effect
 from fhirserver.store.consent_write import check_consent, check_extensions
 from fhirserver.store.database import Database, Document
+from fhirserver.store.erasure import Erasure, tombstone_of
 from fhirserver.store.expunge import Condemned, Purge, condemn, remove
 from fhirserver.store.facts import absent_facts, relative, static_facts
 from fhirserver.store.grounds import Grounds
 from fhirserver.store.guard import Guard
-from fhirserver.store.identities import identities_of, linked_to, of_record, refusals, take
+from fhirserver.store.identities import identities_of, linked_to, of_record, refusals, release, remembered, take
 from fhirserver.store.indexes import stored_event
 from fhirserver.store.integrity import Integrity
 from fhirserver.store.patient_access import SOURCES, PatientState, contribution
@@ -270,6 +271,41 @@ class Unit:
         condemned = condemn(self._database, self._session, purge)
         remove(self._database, self._session, condemned)
         return condemned
+
+    def erase(self, id_: str, by: Mapping[str, Any], *, is_operator: bool = False) -> tuple[Erasure, bool]:
+        """Lock a person's record, which is as if it had never been from the commit on; whether that is new.
+
+        `by` is who asks, for the receipt. The establishment of the Patient may, and the operator, who needs no decision
+        on it. Raises NotFound for others, as for a Patient who is not there.
+        """
+        patient, actor = f"Patient/{id_}", self._guard.actor
+        state = self._state(patient)
+        begun = erasure.find(self._database, patient, self._session)
+        if begun is not None and (is_operator or actor.organization in begun.custodians):
+            return begun, False
+        current = self._current(patient)
+        if current is None:
+            self._permits("delete", absent_facts("Patient", id_))  # decided like a refusal: see ResourceStore
+            raise NotFound(f"{patient} is not known.")
+        if not is_operator:
+            self._require("delete", current)
+        resource = None if current.get("del") else self._resource_of(current)
+        tombstone = tombstone_of(current, self._after(current), self._policy)
+        asked = {**by, "asked": self._guard.now}
+        return erasure.lock(self._database, self._session, state, tombstone, asked, resource), True
+
+    def let_go(self, patient: str) -> None:
+        """Let go of what was refused on erased records of the same person that the writing establishment answered for.
+
+        What is still refused elsewhere stays.
+        """
+        establishment = self._guard.custodian
+        if establishment is None:
+            return
+        own = self._state(patient).identities
+        for one in sorted(release(self._database, self._session, own, establishment)):
+            state = self._state(one)
+            state.borrow(take(self._database, self._session, state.identities, one).others(one))
 
     def identify(self, patient: str) -> None:
         """Say that the writing establishment identified this patient by an identifier, as DICOM headers do."""
@@ -519,7 +555,9 @@ class Unit:
             state.appear(is_present=pending.after is not None)
             state.join(self._guard.custodian)
             self._renew_representatives(state, pending.after)
-            self._identify_person(state, {*identities_of(pending.after), *self._link(state, pending.after)})
+            kept = remembered(self._database, self._session, pending.after)
+            carried = {*identities_of(pending.after), *kept, *self._link(state, pending.after)}
+            self._identify_person(state, carried)
 
     def _link(self, state: PatientState, resource: Mapping[str, Any] | None) -> set[str]:
         """The identities that a record shares with those it is newly linked to, which take its own in turn.

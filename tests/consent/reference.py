@@ -149,6 +149,11 @@ def fits_patient_context(asked: Asked) -> bool:
 
 def exists_for(asked: Asked) -> bool:
     record, actor = asked.record, asked.actor
+    if record["lifecycle"] == "erased":
+        return False
+    if record["lifecycle"] == "withheld":
+        sets_right = actor.kind == "system" and asked.interaction in {"update", "delete"}
+        return sets_right and actor.organization in record["custodians"]
     if record["lifecycle"] == "entered-in-error":
         return actor.kind == "system" and actor.organization in record["custodians"]
     return not (

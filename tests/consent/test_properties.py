@@ -173,7 +173,7 @@ def records(draw: st.DrawFn) -> dict[str, Any]:
         "of": draw(st.sampled_from([[], ["ImagingStudy/a"]])),
         "custodian": draw(st.sampled_from(["Organization/c", "Organization/h"])),
         "family": draw(st.sampled_from(["grant", "base", None])),
-        "lifecycle": draw(st.sampled_from([*["present"] * 9, "entered-in-error"])),
+        "lifecycle": draw(st.sampled_from([*["present"] * 9, "entered-in-error", "erased", "withheld"])),
     }
     release = draw(st.sampled_from([*[None] * 6, "2026-11-24T10:00:00+01:00", "2026-11-24T09:00:00.001Z", "never"]))
     if release:

@@ -458,6 +458,38 @@ def test_what_is_never_removed_or_not_meant_is_refused(run, server, arguments, r
     assert server.call("GET", "/fhir/Patient/ada", token_of_his(run))[0] == 200
 
 
+def test_an_operator_erases_a_record_and_is_given_the_receipt(run, server):
+    token = token_of_his(run)
+    patient = b'{"resourceType":"Patient","id":"eve","active":true}'
+    assert server.call("PUT", "/fhir/Patient/eve", token, patient)[0] == 201
+    basic = json.dumps({"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": "Patient/eve"}})
+    made = json.loads(server.call("POST", "/fhir/Basic", token, basic.encode())[1])
+    assert run("erase", "Patient/eve", "--status").exit_code == 4
+    receipt = json.loads(run("erase", "Patient/eve", "--yes", "--json").stdout)
+    assert (receipt["status"], receipt["removed"]["resources"], receipt["withheld"]) == ("done", 2, 0)
+    assert json.loads(run("erase", "Patient/eve", "--status", "--json").stdout) == receipt
+    assert json.loads(run("erase", "Patient/eve", "--yes", "--json").stdout) == receipt
+    assert receipt["digest"] in run("erase", "Patient/eve", "--status").stdout
+    assert server.call("GET", f"/fhir/Basic/{made['id']}", token)[0] == 404
+    assert json.loads(run("verify-audit", "--json").stdout)["intact"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "reason"),
+    [
+        (["Patient/ada"], 2, "--yes says that it is meant"),
+        (["Basic/ada", "--yes"], 2, "not of the form Patient/ID"),
+        (["Patient/nobody", "--yes"], 4, "Patient/nobody is not known"),
+        (["Patient/ada", "--status"], 4, "No erasure of Patient/ada is known"),
+    ],
+)
+def test_what_cannot_be_erased_or_is_not_meant_is_refused(run, server, arguments, status, reason):
+    refused = run("erase", *arguments)
+    assert (refused.exit_code, refused.stdout) == (status, "")
+    assert reason in refused.stderr
+    assert server.call("GET", "/fhir/Patient/ada", token_of_his(run))[0] == 200
+
+
 def test_the_audit_is_intact_and_an_altered_event_is_found(tmp_path):
     def command(*arguments):
         return CliRunner().invoke(app, [*arguments, "--data", str(tmp_path)])

@@ -741,6 +741,15 @@ def _for_operators() -> Iterator[Edge]:
             ("Observation",),
             tells=False,
         )
+    for method, name in (("POST", "erase"), ("GET", "erase-status"), ("POST", "erase-status")):
+        yield Edge(
+            f"{method} ${name}",
+            method,
+            f"{INSTANCE}/${name}",
+            lambda record, name=name: Asked(f"{BASE}/{record.reference('Patient')}/${name}"),
+            ("Patient",),
+            tells=False,
+        )
     for method, name in (("POST", "reindex"), ("GET", "reindex-status"), ("POST", "reindex-status")):
         for rule, path in ((INSTANCE, "/SearchParameter/{key}"), (BASE, "")):
             yield Edge(

@@ -182,6 +182,12 @@ def _deleted(world: World, record: Record, is_here: bool) -> None:
         world.delete(record)
 
 
+def _erased(world: World, record: Record, is_here: bool) -> None:
+    if is_here:
+        world.write(record, members=[member(_DOCTOR)])
+        world.erase(record)
+
+
 def _of_age(world: World, record: Record, is_here: bool) -> None:
     if is_here:
         world.write(record)
@@ -205,6 +211,8 @@ OUTCOMES: Final = (
     Outcome("one-study-denied", doctor, _without_the_study, ("Consent", *_OF_THE_STUDY)),
     Outcome("in-error", doctor, _part(in_error, CLINICAL, *_READABLE), ("Consent", *CLINICAL)),
     Outcome("deleted", doctor, _deleted),
+    Outcome("erased", doctor, _erased),
+    Outcome("erased-elsewhere", _other_establishment, _erased),
     Outcome("deleted-elsewhere", _other_establishment, _deleted),
     Outcome("opposed-elsewhere", _other_establishment, _opposed),
     Outcome("other-patient", _always(_FORMER.reference("Patient")), _all(member(_DOCTOR))),

@@ -43,6 +43,17 @@ def test_an_id_is_taken_alike_by_what_is_kept_deleted_or_opposed(sender: Caller,
     assert told.pop()[0] == 404
 
 
+def test_the_id_of_an_erased_patient_is_taken_like_any_other(sender: Caller) -> None:
+    erased, kept = taken("erased-elsewhere"), taken("other-establishment")
+    told = {
+        (answer.status, answer.body.replace(record.key.encode(), b""))
+        for record in (erased, kept)
+        for answer in [put(sender, record, "Patient")]
+    }
+
+    assert len(told) == 1
+
+
 def test_a_deleted_id_keeps_its_history_from_who_takes_no_part_in_it(sender: Caller) -> None:
     record = taken("deleted-elsewhere")
     put(sender, record, "Patient")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -361,6 +362,13 @@ class World:
         """Delete all of a record, what refers to others first."""
         for type_ in reversed(TYPES):
             self.home.ask("DELETE", f"/fhir/{record.reference(type_)}").expect(204)
+
+    def erase(self, record: Record) -> None:
+        """Erase a record, and return when nothing of it is left."""
+        path = f"/fhir/{record.reference('Patient')}/$erase"
+        self.home.ask("POST", path).expect(200, 202)
+        while self.home.ask("GET", f"{path}-status").expect(200, 202).status == 202:
+            time.sleep(0.05)
 
 
 def member(reference: str, **element: Any) -> Resource:
