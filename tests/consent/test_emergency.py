@@ -53,7 +53,7 @@ def test_a_physician_may_begin_without_any_relation():
 )
 def test_nobody_else_may_and_is_told_so_whatever_is_stored(person: dict[str, Any], code: str):
     decision = begun(person=person)
-    assert (decision.code, decision.status) == (code, "forbidden")
+    assert (decision.code, decision.status, decision.instant) == (code, "forbidden", NOW)
     world = World([], {})
     assert may_begin(build_actor(person, world, NOW, DEFAULT), NOW, None).code == code
 

@@ -36,7 +36,7 @@ def mother(code: str = "MTH", system: str = ROLE_CODE, **more: Any) -> dict[str,
 def test_authority_ends_at_midnight_in_paris_of_the_eighteenth_birthday(birth_date: str, until: datetime):
     (relation,) = related_person.relations(mother(), 2, {"birthDate": birth_date})
     assert relation["until"] == until
-    assert relation["kind"] == "representative"
+    assert (relation["kind"], relation["key"], relation["organization"]) == ("representative", "RelatedPerson/m", None)
     assert relation["source"] == "RelatedPerson/m/_history/2"
 
 
@@ -54,6 +54,11 @@ def test_authority_ends_at_midnight_in_paris_of_the_eighteenth_birthday(birth_da
         (mother(patient={"display": "P"}), {"birthDate": "2020-01-01"}),
         ({**mother(), "relationship": []}, {"birthDate": "2020-01-01"}),
         (mother("GUARD", period={"start": "2024-01-01"}), {"birthDate": "1950-01-01"}),
+        (
+            {**mother(), "relationship": [{"text": "mother"}, {"coding": [{"system": ROLE_CODE}]}]},
+            {"birthDate": "2020-01-01"},
+        ),
+        ({name: value for name, value in mother().items() if name != "relationship"}, {"birthDate": "2020-01-01"}),
     ],
 )
 def test_who_is_not_known_to_hold_authority_represents_nobody(person: dict[str, Any], patient: dict[str, Any] | None):
@@ -63,6 +68,11 @@ def test_who_is_not_known_to_hold_authority_represents_nobody(person: dict[str, 
 def test_a_guardian_of_an_adult_represents_until_the_measure_ends():
     (relation,) = related_person.relations(mother("GUARD", period={"end": "2029-01-01"}), 1, None)
     assert (relation["from"], relation["until"]) == (OPEN_START, datetime(2029, 1, 1, 23, tzinfo=UTC))
+
+
+def test_a_period_does_not_make_a_parent_a_guardian():
+    (relation,) = related_person.relations(mother(period={"end": "2029-01-01"}), 1, {"birthDate": "1950-01-01"})
+    assert relation["until"] == datetime(1967, 12, 31, 23, tzinfo=UTC)
 
 
 def test_the_age_of_majority_and_the_zone_are_settings():
