@@ -25,6 +25,7 @@ from fhirserver.rest.page_keys import page_keys
 from fhirserver.rest.service import Service
 from fhirserver.shl import routes as shl
 from fhirserver.store.audit_log import AuditLog
+from fhirserver.store.audit_witness import reporter
 from fhirserver.store.database import Database, connect
 from fhirserver.store.reindex import resume
 from fhirserver.unread import Unread
@@ -94,7 +95,7 @@ def _log_as_json() -> None:
 
 def _open(config: Config) -> Database:
     database = connect(config.mongodb_uri, config)
-    log = AuditLog(database, config.data / "audit-checkpoint")
+    log = AuditLog(database, config.data / "audit-checkpoint", reporter(database, config))
     database.sealer = log
     audit.use(log)
     atexit.register(log.close)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fhirserver.explanation import Explanation
     from fhirserver.oauth.access_token import Claims
     from fhirserver.oauth.keys import SigningKeys
+    from fhirserver.store.audit_witness import Testimony
     from fhirserver.store.database import Database
     from fhirserver.store.erasure import Erasure
 
@@ -471,23 +472,39 @@ def _explain(opened: _Opened, resource: str, interaction: str, claims: Claims) -
 
 
 @app.command("verify-audit")
-def verify_audit(data: DataOption = None, as_json: JsonOption = False) -> None:
+def verify_audit(
+    segment: Annotated[
+        str | None, typer.Option("--segment", help="Only this segment, LOG-NUMBER.", metavar="NAME")
+    ] = None,
+    lines: Annotated[
+        Path | None,
+        typer.Option("--testimony", help="What the witness was told, as lines of JSON.", exists=True, dir_okay=False),
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Recompute the hash chains of the audit trail; exit status 1 where one does not hold."""
     with _opened(data) as opened:
-        from fhirserver.store.audit_log import verify
+        from fhirserver.store.audit_verify import verify, verify_segment
 
+        told_of = _testimony(opened.config, lines)
         with Progress(console=told, transient=True, disable=not told.is_terminal) as progress:
             task = progress.add_task("Verifying the audit trail", total=None)
-            verdict = verify(
-                opened.database,
-                _checkpoint(opened.config),
-                lambda done, total: progress.update(task, completed=done, total=total),
-            )
+            if segment is not None:
+                verdict = verify_segment(opened.database, segment, told_of)
+            else:
+                verdict = verify(
+                    opened.database,
+                    _checkpoint(opened.config),
+                    lambda done, total: progress.update(task, completed=done, total=total),
+                    told_of,
+                )
         opened.note("audit-verify", "audit trail", {"events": str(verdict.events), "intact": str(verdict.is_intact)})
         if as_json:
             answer = {
                 "intact": verdict.is_intact,
                 "logs": verdict.logs,
+                "segments": verdict.segments,
                 "events": verdict.events,
                 "unsealed": verdict.unsealed,
                 "faults": verdict.faults,
@@ -495,11 +512,29 @@ def verify_audit(data: DataOption = None, as_json: JsonOption = False) -> None:
             print(json.dumps(answer))
         else:
             state = "intact" if verdict.is_intact else "BROKEN"
-            print(f"{state}: {verdict.events} events in {verdict.logs} logs, {verdict.unsealed} not yet sealed")
+            print(
+                f"{state}: {verdict.events} events in {verdict.segments} segments of {verdict.logs} logs, "
+                f"{verdict.unsealed} not yet sealed"
+            )
             for fault in verdict.faults:
                 print(f"  {fault}")
     if not verdict.is_intact:
         raise typer.Exit(BAD_NEWS)
+
+
+def _testimony(config: Config, lines: Path | None) -> Testimony | None:
+    """What the witness knows: by a file of its keeper, or from itself; None where there is none."""
+    from fhirserver.store.audit_witness import known_by, known_from, witness_at
+
+    if lines is not None:
+        try:
+            with lines.open(encoding="utf-8") as opened:
+                return known_from(opened)
+        except (ValueError, KeyError, TypeError) as error:
+            _fail(NOT_UNDERSTOOD, f"{lines} is not what a witness was told: {error}")
+    if not config.audit_witness_uri:
+        return None
+    return known_by(witness_at(config.audit_witness_uri))
 
 
 # Search parameters
@@ -811,9 +846,10 @@ def _connected(config: Config) -> Iterator[_Opened]:
     from fhirserver.oauth.keys import SigningKeys
     from fhirserver.store import documents
     from fhirserver.store.audit_log import AuditLog
+    from fhirserver.store.audit_witness import reporter
 
     database = _connect(config)
-    log = AuditLog(database, _checkpoint(config))
+    log = AuditLog(database, _checkpoint(config), reporter(database, config))
     try:
         database.sealer = log
         audit.use(log)

@@ -170,6 +170,14 @@ class Config:
         "FHIRSERVER_OBJECTS_URI",
         "Object store of DICOM and Binary content (file:// or s3://); empty is data/objects.",
     )
+    audit_witness_uri: str = _setting(
+        "",
+        "FHIRSERVER_AUDIT_WITNESS_URI",
+        "Where seals and heads of the audit trail are told (s3://, https:// or file://); empty: nowhere.",
+    )
+    audit_witness_seconds: int = _setting(
+        Some(60), "FHIRSERVER_AUDIT_WITNESS_SECONDS", "Seconds after which the head of a log is told again."
+    )
     max_body: int = _setting(16_000_000, "FHIRSERVER_MAX_BODY", "Largest FHIR body, in bytes.")
     max_instance: int = _setting(
         4_000_000_000, "FHIRSERVER_MAX_INSTANCE", "Largest DICOM instance taken in a STOW-RS part, in bytes."

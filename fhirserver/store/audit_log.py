@@ -8,7 +8,8 @@ An event that belongs to a write is inserted by the transaction of that write, a
 sealed") right after. One that a crash left unsealed is sealed at the next start.
 
 The digest of an event covers log, sequence, the digest before it, the id and the bytes. The heads are kept outside the
-database as well (`audit_checkpoint`).
+database as well (`audit_checkpoint`), and told to a witness (`audit_witness`). So many events are a segment, which is
+closed by a seal (`audit_segments`); `audit_verify` recomputes all of it.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ import contextlib
 import hashlib
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from fhirserver.errors import Unavailable
-from fhirserver.store.audit_checkpoint import Checkpoint, Head, heads, move_all
+from fhirserver.store import audit_segments
+from fhirserver.store.audit_checkpoint import Checkpoint, Head, move_all
+from fhirserver.store.audit_witness import Reporter
 from fhirserver.store.database import Database, Document
 from fhirserver.store.first_access import FirstAccesses
 from fhirserver.store.indexes import stored_event
@@ -57,6 +59,10 @@ def digest(log: str, sequence: int, previous: str, identifier: str, body: bytes)
     return hashlib.sha256(head + body).hexdigest()
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def log_digest(number: int, log: str, previous: str) -> str:
     """The hash by which a log is bound to the log opened before it; its first event is bound to it."""
     return hashlib.sha256(f"{number}|{log}|{previous}".encode()).hexdigest()
@@ -85,11 +91,23 @@ class _Links:
 class AuditLog:
     """The log of this process. Made once a process; safe to use from all its threads."""
 
-    def __init__(self, database: Database, checkpoints: Path | None = None) -> None:
-        """Nothing is written before the first event; `checkpoints` is the file of the heads."""
+    def __init__(
+        self,
+        database: Database,
+        checkpoints: Path | None = None,
+        witness: Reporter | None = None,
+        segment: int = audit_segments.SIZE,
+    ) -> None:
+        """Nothing is written before the first event.
+
+        `checkpoints` is the file of the heads, `witness` tells of them elsewhere; a `segment` has so many events.
+        """
         self._database = database
         self.first_accesses = FirstAccesses(database)
         self._checkpoints = checkpoints
+        self._witness = witness
+        self._segment = segment
+        self._segments: audit_segments.Writer | None = None
         self._waiting: list[_Request] = []
         self._guard = threading.Lock()
         self._commit = threading.Lock()
@@ -138,7 +156,11 @@ class AuditLog:
             self._wanted.notify()
         with self._commit:
             self._write(self._take())
+            if self._segments is not None:
+                self._segments.close()
             self._close_checkpoint()
+        if self._witness is not None:
+            self._witness.close()
 
     def adopt(self, *, exclusive: bool) -> int:
         """Seal what other processes left unsealed; `exclusive` says that none of them runs. Returns how many."""
@@ -147,9 +169,11 @@ class AuditLog:
         if not exclusive:
             wanted["lu"] = {"$lt": datetime.now(UTC) - _ORPHAN_AGE}
         self._database.audit.update_many(wanted, {"$set": {"log": f"claimed-{claim}"}})
-        orphans = self._database.audit.find({"log": f"claimed-{claim}"}, {"b": 1}).sort([("_id", 1)]).to_list()
+        orphans = self._database.audit.find({"log": f"claimed-{claim}"}, {"b": 1, "lu": 1}).sort([("_id", 1)]).to_list()
         if exclusive and self._checkpoints is not None:
             move_all(self._checkpoints)
+        if exclusive:
+            audit_segments.close_all(self._database, self._id, self._segment)
         with self._commit:
             self._write([_Request(orphans, is_durable=True)] if orphans else [])
         return len(orphans)
@@ -210,8 +234,13 @@ class AuditLog:
             if not isinstance(error, Exception):
                 raise
         else:
+            head = Head(self._sequence, self._head)
             if self._checkpoint is not None:
-                self._checkpoint.keep(Head(self._sequence, self._head))
+                self._checkpoint.keep(head)
+            if self._segments is not None and (times := [row.get("lu", _now()) for row, _ in (*links.old, *links.new)]):
+                self._segments.reach(*head, min(times), max(times))
+            if self._witness is not None:
+                self._witness.reach(self._id, head)
         for request in requests:
             request.is_done = True
 
@@ -264,6 +293,7 @@ class AuditLog:
                 )
                 break
         self._id, self._sequence, self._head = log, 0, bound
+        self._segments = audit_segments.Writer(self._database, log, bound, self._segment)
         self._close_checkpoint()
         if self._checkpoints is not None:
             self._checkpoint = Checkpoint(self._checkpoints, log)
@@ -272,76 +302,3 @@ class AuditLog:
         if self._checkpoint is not None:
             self._checkpoint.close()
             self._checkpoint = None
-
-
-@dataclass(slots=True)
-class Verdict:
-    """What a verification found: how much was read, the first records that do not fit, and what waits for its seal."""
-
-    logs: int = 0
-    events: int = 0
-    unsealed: int = 0
-    faults: list[str] = field(default_factory=list)
-
-    @property
-    def is_intact(self) -> bool:
-        """Whether no record was altered, removed or inserted."""
-        return not self.faults
-
-
-def verify(
-    database: Database, checkpoints: Path | None = None, progress: Callable[[int, int], None] | None = None
-) -> Verdict:
-    """Recompute every chain. `progress` is called with events read and events in all, now and then.
-
-    A log of which `checkpoints` know more than the database holds was cut, or removed.
-    """
-    kept = {} if checkpoints is None else heads(checkpoints)
-    verdict = Verdict(unsealed=database.audit.count_documents({"log": None}))
-    total = database.audit.estimated_document_count()
-    number, previous = 0, ORIGIN
-    for log in database.audit_logs.find().sort([("_id", 1)]):
-        number += 1
-        verdict.logs += 1
-        if log["_id"] != number or log["previous"] != previous:
-            verdict.faults.append(f"log {number}: removed, or not where it was registered")
-            number = log["_id"]
-        if log["hash"] != log_digest(log["_id"], log["log"], log["previous"]):
-            verdict.faults.append(f"log {number}: its registration was altered")
-        previous = log["hash"]
-        _verify_log(database, log, verdict, kept.pop(log["log"], None), total, progress)
-    known = database.audit_logs.distinct("log")
-    strays = database.audit.count_documents({"log": {"$nin": [None, *known]}})
-    if strays:
-        verdict.faults.append(f"{strays} events belong to no registered log")
-    verdict.faults += [f"log {log}: removed with its {head.sequence} events" for log, head in kept.items()]
-    return verdict
-
-
-def _verify_log(
-    database: Database,
-    log: Document,
-    verdict: Verdict,
-    kept: Head | None,
-    total: int,
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    sequence, head = 0, log["hash"]
-    fields: dict[str, Any] = {"b": 1, "seq": 1, "prev": 1, "hash": 1}
-    for row in database.audit.find({"log": log["log"]}, fields).sort([("seq", 1)]):
-        sequence += 1
-        if row["seq"] != sequence:
-            verdict.faults.append(f"log {log['_id']}: event {sequence} is missing")
-            return
-        expected = digest(log["log"], sequence, head, row["_id"], row["b"])
-        if row["prev"] != head or row["hash"] != expected:
-            verdict.faults.append(f"log {log['_id']}: event {sequence} ({row['_id']}) was altered")
-            return
-        head = expected
-        verdict.events += 1
-        if progress is not None and verdict.events % 1_000 == 0:
-            progress(verdict.events, total)
-        if kept is not None and kept.sequence == sequence and kept.digest != head:
-            verdict.faults.append(f"log {log['_id']}: event {sequence} is not the one that the checkpoint knows")
-    if kept is not None and kept.sequence > sequence:
-        verdict.faults.append(f"log {log['_id']}: cut off after event {sequence} of {kept.sequence}")

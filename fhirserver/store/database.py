@@ -42,9 +42,9 @@ class Database:
     """The collections, by what they hold.
 
     `resources` current versions (and what is left of deleted ones); `history` earlier versions; `audit` AuditEvents,
-    append-only; `audit_logs` the heads of the audit chains; `patient_access` who is related to a patient and what the
-    patient's Consents say; `actors` what groups, roles and teams somebody is in; `identities`
-    which patients carry one national identifier; `instances` DICOM instances;
+    append-only; `audit_logs` the heads of the audit chains, `audit_seals` their closed segments; `patient_access` who
+    is related to a patient and what the patient's Consents say; `actors` what groups, roles and teams somebody is in;
+    `identities` which patients carry one national identifier; `instances` DICOM instances;
     `locks` what makes two conditional writes conflict; `writers` what each process promises of its writes;
     `share_links` links that persons gave, `share_files` what one gives by an address of its own;
     `emergencies` sessions of break-glass, `notices` what somebody is owed a message about; `first_accesses` which
@@ -62,6 +62,7 @@ class Database:
         self.history = self.database["history"]
         self.audit = self.database["audit"]
         self.audit_logs = self.database["audit_logs"]
+        self.audit_seals = self.database["audit_seals"]
         self.patient_access = self.database["patient_access"]
         self.actors = self.database["actors"]
         self.identities = self.database["identities"]

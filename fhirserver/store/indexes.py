@@ -106,6 +106,11 @@ SHARE_LINKS = (
 SHARE_FILES = (IndexModel([("expires", ASCENDING)], name="expiry", expireAfterSeconds=0),)
 # Those that are under way are few.
 ERASURES = (IndexModel([("status", ASCENDING), ("asked", ASCENDING)], name="by-status"),)
+# Those that the witness does not know yet are few.
+SEALS = (
+    IndexModel([("log", ASCENDING), ("_id", ASCENDING)], name="by-log"),
+    IndexModel([("told", ASCENDING), ("_id", ASCENDING)], name="by-telling"),
+)
 INSTANCES = (IndexModel([("study", ASCENDING), ("series", ASCENDING), ("number", ASCENDING)], name="by-study"),)
 
 
@@ -142,6 +147,7 @@ def create_indexes(database: Database) -> None:
         (database.jobs, JOBS),
         (database.emergencies, EMERGENCIES),
         (database.notices, NOTICES),
+        (database.audit_seals, SEALS),
         (database.share_links, SHARE_LINKS),
         (database.share_files, SHARE_FILES),
         (database.erasures, ERASURES),

@@ -501,6 +501,10 @@ def test_the_audit_is_intact_and_an_altered_event_is_found(tmp_path):
         assert verdict["events"] >= 1
         assert command("verify-audit").stdout.startswith("intact: ")
         with MongoClient(mongo.uri) as client:
+            segment = client.fhirserver.audit_seals.find_one()["_id"]
+            alone = json.loads(command("verify-audit", "--segment", segment, "--json").stdout)
+            assert (alone["intact"], alone["segments"]) == (True, 1)
+            assert command("verify-audit", "--segment", "nothing").exit_code == 4
             client.fhirserver.audit.update_one({"seq": 1}, {"$set": {"b": b"{}"}})
         broken = command("verify-audit", "--json")
         assert broken.exit_code == 1

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fhirserver.store.audit_log import verify
+from fhirserver.store.audit_verify import verify
 from fhirserver.store.database import Database
 from fhirserver.store.first_access import FirstAccesses
 from tests.fhirserver.rest.conftest import Caller

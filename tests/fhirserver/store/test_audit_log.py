@@ -15,7 +15,8 @@ from fhirserver.errors import Unavailable
 from fhirserver.search.expression import Any as AnyOf
 from fhirserver.search.expression import Equals
 from fhirserver.search.query import Query
-from fhirserver.store.audit_log import AuditLog, verify
+from fhirserver.store.audit_log import AuditLog
+from fhirserver.store.audit_verify import verify
 from fhirserver.store.compile import audit_prefilter
 from fhirserver.store.database import Database
 from tests.conftest import Region
@@ -36,6 +37,7 @@ def trail(database: Database, tmp_path: Path) -> Iterator[tuple[AuditLog, Path]]
     """An empty trail and where its checkpoint lies."""
     database.audit.delete_many({})
     database.audit_logs.delete_many({})
+    database.audit_seals.delete_many({})
     checkpoint = tmp_path / "audit-checkpoint"
     log = AuditLog(database, checkpoint)
     yield log, checkpoint
