@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from consent.condition import describe
 from consent.decision import Decision, sentences
 from consent.engine import decide_apart
+from consent.link import is_link
 from consent.period import OPEN_END
 from consent.policy import Policy
 from consent.request import DEFAULT_PURPOSE, Actor, ActorKind, Interaction, Scope
-from fhirserver.access import Access, SystemAccess, actor_of
+from fhirserver.access import Access, SystemAccess, actor_of, actor_of_link
 from fhirserver.config import Config
 from fhirserver.errors import TooCostly
+from fhirserver.store import share_links
 from fhirserver.store.database import Database
 from fhirserver.store.resource_store import ResourceStore
 from fhirserver.store.rows import Row
@@ -135,6 +137,7 @@ def holders(store: ResourceStore, access: Access, facts: Mapping[str, Any]) -> l
     if len(candidates) > _MOST_HOLDERS:
         raise TooCostly(f"More than {_MOST_HOLDERS} could be asked about.")
     standings = store.standings(candidates)
+    links = store.share_links([key.partition("/")[2] for key in _links(facts)])
     found = [
         Holder(f"Organization/{id_}", None, None, decision, None)
         for id_ in _establishments(facts)
@@ -147,7 +150,22 @@ def holders(store: ResourceStore, access: Access, facts: Mapping[str, Any]) -> l
             name = standings[reference, organization].name
             until = _until(facts, asked.actor, decision)
             found.append(Holder(reference, organization, name, decision, until))
+    for link in links.values():
+        actor = actor_of_link(link, _EVERY_SCOPE)
+        decision = _read_by(replace(access, actor=actor, purpose=DEFAULT_PURPOSE["link"]), facts)
+        if share_links.refusal(link, access.now) is None and not share_links.is_used_up(link) and decision.is_permit:
+            until = _until(facts, actor, decision)
+            ends = link["until"] if until is None else min(until, link["until"])
+            found.append(Holder(actor.reference, None, None, decision, ends))
     return found
+
+
+def _links(facts: Mapping[str, Any]) -> Iterator[str]:
+    """The links that some grant names."""
+    for subject in facts["subjects"]:
+        for ruling in subject["rulings"]:
+            if ruling["effect"] == "permit" and ruling["family"] == "grant":
+                yield from (key for key in ruling["keys"] if is_link(key))
 
 
 def _read_by(asked: Access, facts: Mapping[str, Any]) -> Decision:

@@ -1,7 +1,7 @@
 """`$who-can-access`: everybody who may read a resource now, by which rule, on what grounds, and until when.
 
 People are asked about one by one, by the decision itself; organisations, roles, teams and groups stand for whoever
-acts for them or is in them.
+acts for them or is in them. A link stands for whoever holds it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+from consent.link import SYSTEM as LINKS
+from consent.link import is_link
 from fhirserver.explanation import Holder, epoch, holders
 from fhirserver.interactions.context import Context
 from fhirserver.operations.explained import explained, grounds, in_words
@@ -32,7 +34,7 @@ def _perform(context: Context, target: Target, given: Given) -> Made:
 
 
 def _part(holder: Holder) -> list[dict[str, Any]]:
-    named = {"reference": holder.reference} | ({"display": holder.name} if holder.name else {})
+    named = _named(holder.reference) | ({"display": holder.name} if holder.name else {})
     parts: list[dict[str, Any]] = [{"name": "actor", "valueReference": named}]
     if holder.organization is not None and holder.organization != holder.reference:
         parts.append({"name": "organization", "valueReference": {"reference": holder.organization}})
@@ -40,6 +42,13 @@ def _part(holder: Holder) -> list[dict[str, Any]]:
     if holder.until is not None:
         parts.append({"name": "until", "valueInstant": holder.until.isoformat(timespec="milliseconds")})
     return parts + grounds(source for reason in holder.decision.reasons for source in reason.sources)
+
+
+def _named(reference: str) -> dict[str, Any]:
+    """A reference; of a link, which is no resource, its identifier."""
+    if is_link(reference):
+        return {"identifier": {"system": LINKS, "value": reference.partition("/")[2]}}
+    return {"reference": reference}
 
 
 OPERATION = Operation(

@@ -43,7 +43,8 @@ def blueprint(
 
     def answered(answer: Callable[[], Response]) -> Response:
         if request.method == "HEAD":  # it would use up what it does not give
-            raise MethodNotAllowed("A link is not asked by HEAD.", headers={"Allow": "GET, POST, OPTIONS"})
+            allowed = "GET, OPTIONS" if "ticket" in (request.view_args or {}) else "GET, OPTIONS, POST"
+            raise MethodNotAllowed("A link is not asked by HEAD.", headers={"Allow": allowed})
         if not places.acquire(blocking=False):
             raise Unavailable("Too many at once.", headers={"Retry-After": "1"})
         try:

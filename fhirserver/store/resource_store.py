@@ -25,7 +25,7 @@ from fhirserver.errors import BadRequest, Conflict, Gone, NotFound, NotSupported
 from fhirserver.search import expression as e
 from fhirserver.search.parse import Include, Query
 from fhirserver.search.stored import SEPARATOR
-from fhirserver.store import actors
+from fhirserver.store import actors, share_links
 from fhirserver.store.actors import Described
 from fhirserver.store.binary_content import Contents, whole_row
 from fhirserver.store.compile import (
@@ -162,6 +162,14 @@ class ResourceStore:
     def described(self, names: Collection[str]) -> dict[str, Described]:
         """Practitioners and organisations in the words of the directory: names and roles, and nothing else."""
         return actors.described(self._database, names)
+
+    def share_links_of(self, patient: str) -> Sequence[Document]:
+        """The latest links to exams of a patient, without what opens them; who is told of one is for the caller."""
+        return share_links.of_patient(self._database, patient)
+
+    def share_links(self, names: Collection[str]) -> dict[str, Document]:
+        """The links of these names."""
+        return share_links.by_names(self._database, names)
 
     def parameters(self) -> Catalogue:
         """The search parameters of each type, those that an operator has added included."""

@@ -19,6 +19,7 @@ from fhirserver.store.database import Database, Document
 ATTEMPTS = 10
 """Wrong passcodes after which a link is closed for good."""
 _MOST_LISTED = 1_000
+_UNTOLD = {"digest": 0, "sealed": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,12 @@ def by_name(database: Database, name: str) -> Document | None:
 
 def by_names(database: Database, names: Collection[str]) -> dict[str, Document]:
     """The links of these names."""
-    return {one["_id"]: one for one in database.share_links.find({"_id": {"$in": sorted(names)}}).to_list()}
+    return {one["_id"]: one for one in database.share_links.find({"_id": {"$in": sorted(names)}}, _UNTOLD).to_list()}
 
 
 def of_patient(database: Database, patient: str) -> Sequence[Document]:
     """The latest links to exams of a patient, the newest first."""
-    return database.share_links.find({"patient": patient}).sort([("made", -1)]).limit(_MOST_LISTED).to_list()
+    return database.share_links.find({"patient": patient}, _UNTOLD).sort([("made", -1)]).limit(_MOST_LISTED).to_list()
 
 
 def refusal(link: Mapping[str, Any], now: datetime) -> str | None:

@@ -524,6 +524,80 @@ def test_nobody_else_makes_a_link(doctor, his, stranger, study):
         assert asked(one, study).status_code == 403
 
 
+# What was given
+
+
+def listed(caller, patient):
+    answer = caller.get(f"{patient}/$links")
+    assert answer.status_code == 200, answer.text
+    return [
+        {part["name"]: next(value for name, value in part.items() if name != "name") for part in link["part"]}
+        for link in answer.json.get("parameter", [])
+    ]
+
+
+def test_the_person_lists_what_they_gave_with_its_uses_and_its_state(person, patient, study, database):
+    assert listed(person, patient) == []
+    link = share(person, study, uses=2, label="knee", passcode="123456", until="2030-05-06")
+    (before,) = listed(person, patient)
+    assert (before["state"], before["uses"], before["mostUses"], before["remainingAttempts"]) == ("active", 0, 2, 10)
+    assert "lastUse" not in before
+    link.ask(passcode="000000")
+    link.files(passcode="123456")
+    (after,) = listed(person, patient)
+    assert (after["uses"], after["remainingAttempts"], after["label"]) == (1, 9, "knee")
+    assert after["lastUse"] >= after["from"]
+    assert after["consent"]["reference"] == f"Consent/{link.consent['id']}/_history/1"
+    assert (after["target"]["reference"], after["giver"]["reference"]) == (study, patient)
+    link.files(passcode="123456")
+    assert listed(person, patient)[0]["state"] == "used-up"
+    set_clock(database, link, attempts=0, uses=0)
+    assert listed(person, patient)[0]["state"] == "locked"
+    set_clock(database, link, until=datetime.now(UTC))
+    assert listed(person, patient)[0]["state"] == "expired"
+    revoke(person, link.consent)
+    assert listed(person, patient)[0]["state"] == "revoked"
+
+
+def test_a_list_of_links_tells_nothing_that_opens_one(person, patient, study):
+    link = share(person, study)
+    text = person.get(f"{patient}/$links").text
+    assert link.payload["key"] not in text
+    assert link.payload["url"].rpartition("/")[2] not in text
+
+
+def test_a_list_of_links_has_none_to_what_is_hidden_now(person, his, patient, study):
+    share(person, study)
+    body = his.get(study).json
+    his.put(study, {**body, "meta": {"security": [{"system": VISIBILITY, "code": "INVISIBLE_PATIENT"}]}})
+    assert listed(person, patient) == []
+
+
+def test_nobody_else_learns_which_links_there_are(doctor, stranger, his, caller, declared, person):
+    study = make_study(his, declared)
+    share(person, study)
+    assert listed(doctor, declared) == []
+    assert stranger.get(f"{declared}/$links").status_code == 404
+    assert stranger.get("Patient/nobody/$links").status_code == 404
+    assert listed(his, declared) == []
+
+
+def test_the_list_of_links_is_in_the_trail(person, patient, study, audit_of):
+    share(person, study)
+    listed(person, patient)
+    told = [one for one in audit_of() if any("$links" in entity.get("description", "") for entity in one["entity"])]
+    assert len(told) == 1
+
+
+def test_a_link_is_among_those_who_can_access_until_it_opens_no_more(person, study, database):
+    link = share(person, study)
+    name = link.consent["provision"]["actor"][0]["reference"]["identifier"]
+    assert name["value"] in person.get(f"{study}/$who-can-access").text
+    assert "permit-link" in person.get(f"{study}/$who-can-access").text
+    set_clock(database, link, until=datetime.now(UTC))
+    assert name["value"] not in person.get(f"{study}/$who-can-access").text
+
+
 # The trail
 
 
