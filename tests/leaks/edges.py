@@ -573,6 +573,7 @@ def _operations() -> Iterator[Edge]:
     yield from _explanations()
     yield from _reports()
     yield from _consents()
+    yield from _links()
 
 
 def _consents() -> Iterator[Edge]:
@@ -591,6 +592,26 @@ def _consents() -> Iterator[Edge]:
             (path.partition("/")[0],),
             tells=name.endswith("opposition"),
         )
+
+
+def _links() -> Iterator[Edge]:
+    """What links there are, and one more; what a link opens is asked for by whoever holds it (`outcomes`)."""
+    for method in ("GET", "POST"):
+        yield Edge(
+            f"{method} $links",
+            method,
+            f"{INSTANCE}/$links",
+            lambda record: Asked(f"/fhir/{record.reference('Patient')}/$links"),
+            ("Patient",),
+        )
+    yield Edge(
+        "$share by a link",
+        "POST",
+        f"{INSTANCE}/$share",
+        lambda record: Asked(f"/fhir/{record.reference('ImagingStudy')}/$share?link=true"),
+        ("ImagingStudy",),
+        tells=False,
+    )
 
 
 def _explanations() -> Iterator[Edge]:

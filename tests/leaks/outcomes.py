@@ -237,5 +237,6 @@ OUTCOMES: Final = (
         _all(member(_DOCTOR)),
         is_denied=True,
     ),
+    Outcome("link-to-another", lambda world, _: world.holder(_FORMER), _all()),
     Outcome("no-token", lambda world, _: world.nobody(), _all(), is_denied=True),
 )

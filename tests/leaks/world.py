@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from joserfc import jwe
+from joserfc.jwk import OctKey
 from pydicom import dcmread
 
 from consent.release import EXTENSION
@@ -284,6 +287,16 @@ class World:
         """A professional in the activity of the directory."""
         return self.person(f"Practitioner/{who.id}", f"Organization/{who.establishment}")
 
+    def holder(self, record: Record) -> Caller:
+        """Who holds a link that the person gave to the study of this record."""
+        return self._kept(("link", record.key), lambda: LinkToken(self.base, self._link(record)))
+
+    def _link(self, record: Record) -> str:
+        path = f"/fhir/{record.reference('ImagingStudy')}/$share?link=true"
+        parts = self.person(record.reference("Patient")).ask("POST", path).expect(200).json()["parameter"]
+        uri: str = next(part["valueUri"] for part in parts if part["name"] == "link")
+        return uri
+
     def nobody(self) -> Caller:
         """Who has no token."""
         return self._kept(("nobody",), lambda: None)
@@ -369,6 +382,28 @@ class World:
         self.home.ask("POST", path).expect(200, 202)
         while self.home.ask("GET", f"{path}-status").expect(200, 202).status == 202:
             time.sleep(0.05)
+
+
+class LinkToken:
+    """The token that a link gives, asked for anew before it ends."""
+
+    def __init__(self, base: str, uri: str) -> None:
+        """Nothing is asked yet."""
+        self._caller = Caller(base, None)
+        text = uri.removeprefix("shlink:/")
+        self._payload = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        self._token, self._until = "", 0.0
+
+    def __call__(self) -> str:
+        """The token."""
+        if time.monotonic() >= self._until:
+            path = "/shl/" + self._payload["url"].rpartition("/")[2]
+            body = json.dumps({"recipient": "leaks"}).encode()
+            answer = self._caller.ask("POST", path, body=body, content_type="application/json").expect(200)
+            key = OctKey.import_key(base64.urlsafe_b64decode(self._payload["key"] + "="))
+            access = json.loads(jwe.decrypt_compact(answer.json()["files"][0]["embedded"], key).plaintext or b"")
+            self._token, self._until = access["access_token"], time.monotonic() + access["expires_in"] / 2
+        return self._token
 
 
 def member(reference: str, **element: Any) -> Resource:

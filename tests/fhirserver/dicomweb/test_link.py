@@ -14,6 +14,7 @@ from pydicom import dcmread
 
 from tests.fhirserver.dicomweb.conftest import Caller, Person, instance
 
+VISIBILITY = "https://mos.esante.gouv.fr/NOS/TRE_A07-StatutVisibiliteDocument/FHIR/TRE-A07-StatutVisibiliteDocument"
 ANY = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 
 
@@ -72,3 +73,27 @@ def test_the_holder_of_a_link_finds_and_retrieves_its_study_and_no_other(
     assert revoked.status_code == 200
     assert holder.get("/studies").json == []
     assert holder.get(f"/studies/{uid}", Accept=ANY).status_code == 404
+
+
+def test_28_and_29_an_exam_that_is_hidden_from_the_person_gets_no_link_and_closes_those_it_has(
+    his: Caller, caller: Callable[..., Caller], patient: Person
+) -> None:
+    file = instance(patient)
+    assert his.store(file).status_code == 200
+    uid = uid_of(file)
+    study = his.fhir(f"ImagingStudy?identifier=urn:dicom:uid|urn:oid:{uid}")["entry"][0]["resource"]
+    person = caller(patient.reference)
+    _, payload = link_to(person, f"ImagingStudy/{study['id']}")
+    holder = Caller(person.http, access_by(person, payload)["access_token"])
+    assert holder.get(f"/studies/{uid}", Accept=ANY).status_code == 200
+
+    his.put({**study, "meta": {"security": [{"system": VISIBILITY, "code": "INVISIBLE_PATIENT"}]}})
+
+    share = f"/fhir/ImagingStudy/{study['id']}/$share?link=true"
+    assert person.ask("POST", share).status_code == 404
+    manifest = person.http.post("/shl/" + payload["url"].rpartition("/")[2], json={"recipient": "Dr Ada"})
+    assert manifest.status_code == 404
+    assert holder.ask("GET", f"/fhir/ImagingStudy/{study['id']}").status_code == 404
+    assert holder.get("/studies").json == []
+    assert holder.get(f"/studies/{uid}", Accept=ANY).status_code == 404
+    assert holder.get(f"/studies/{uid}/metadata").status_code == 404
