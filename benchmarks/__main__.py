@@ -15,20 +15,21 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bulk, data, decision, dicom, processes, programs, turns, workloads
+from benchmarks import bulk, data, decision, dicom, erasure, processes, programs, turns, workloads
 from benchmarks.compare import Comparison
 from benchmarks.programs import Program
 from benchmarks.tokens import Tokens
 from benchmarks.turns import Side
 from benchmarks.workloads import Workload
 
-PARTS = ("decision", "floor", "across", "formats", "links", "pages", "patch", "dicom", "feed", "growth")
+PARTS = ("decision", "floor", "across", "formats", "links", "pages", "patch", "dicom", "erase", "feed", "growth")
 BESIDE = frozenset(PARTS) - {"decision", "growth"}
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 FOLLOWED = 10_000
 GROWN = (10_000, 1_000_000)
 SMOKE_PATIENTS, SMOKE_PORTION, SMOKE_GROWN = 300, 0.03, (1_000, 1_500)
 GROWTH = 1.3
+ERASED_SECONDS, READ_MEANWHILE, LONGEST_READ = 60.0, 3.0, 1.0
 READY_SECONDS, WORKER_BYTES = 5.0, 150_000_000
 
 console = Console()
@@ -133,7 +134,9 @@ def _beside_each_other(folder: Path, options: argparse.Namespace, results: Resul
         _dicom(folder, server, options, results, stack)
     memory = max(processes.resident(worker) for worker in processes.workers(program.roots))
     results.quantities.append(Quantity("memory of a worker", memory / 1e6, WORKER_BYTES / 1e6, "MB"))
-    # Last, since answers of five megabytes are no measure of what a worker takes.
+    # Last, since requests and answers of megabytes are no measure of what a worker takes.
+    if "erase" in options.parts:
+        _erase(server, results)
     if "feed" in options.parts:
         _feed(server, options, results)
 
@@ -208,6 +211,23 @@ def _dicom(folder: Path, server: Side, options: argparse.Namespace, results: Res
     (folder / "orthanc").mkdir()
     orthanc = stack.enter_context(programs.orthanc_program(folder / "orthanc", binary))
     results.comparisons += dicom.beside(orthanc, server.program, server.tokens, options.rounds, patient_number=0)
+
+
+def _erase(server: Side, results: Results) -> None:
+    """A record of a hundred studies and ten thousand instances is erased while others read."""
+    if server.tokens is None:
+        return
+    with console.status("erasure"):
+        found = erasure.measure(server, server.tokens)
+    console.print(
+        f"erasure of {found.instances:,} instances: {found.erased:.1f} s, locked in {found.locked * 1_000:.0f} ms; "
+        f"reads meanwhile {found.meanwhile * 1_000:.1f} ms, before {found.before * 1_000:.1f} ms"
+    )
+    results.quantities += [
+        Quantity(f"erasure of {found.instances:,} instances", found.erased, ERASED_SECONDS, "s"),
+        Quantity("median read meanwhile / before", found.meanwhile / found.before, READ_MEANWHILE, "x"),
+        Quantity("longest read meanwhile", found.longest, LONGEST_READ, "s"),
+    ]
 
 
 def _feed(server: Side, options: argparse.Namespace, results: Results) -> None:

@@ -40,9 +40,12 @@ Record = Callable[[Erasure], Sequence[Document]]
 """Makes the events of the end of an erasure, as rows of the trail."""
 
 _ROWS: Final = 200
-"""Resources of one batch, of which the bytes are read; ten times as many of what is removed unread."""
+"""Resources of one batch, of which the bytes are read; twice as many of what is removed unread.
 
-_LEASE: Final = 30
+A batch and its objects must be gone well within the lease, also where the object store is across a network.
+"""
+
+_LEASE: Final = 15
 """Seconds after which a job without a sign of life is taken over."""
 
 _DELETIONS: Final = 8
@@ -207,7 +210,7 @@ class _Work:
     def _remove_instances(self, reference: str, uids: Sequence[str]) -> bool:
         """A batch of the DICOM instances of one study; False where there was none."""
         wanted = {"study": {"$in": uids}, "resource": reference}
-        rows = self._database.instances.find(wanted, {"object": 1}).limit(10 * self._jobs.rows).to_list()
+        rows = self._database.instances.find(wanted, {"object": 1}).limit(2 * self._jobs.rows).to_list()
         if not rows:
             return False
         self._delete(row["object"] for row in rows)
@@ -222,7 +225,7 @@ class _Work:
 
     def _remove_versions(self) -> bool:
         """A batch of the past versions that were of this person; False where there was none."""
-        rows = self._database.history.find(self._own, {"content.object": 1}).limit(10 * self._jobs.rows).to_list()
+        rows = self._database.history.find(self._own, {"content.object": 1}).limit(2 * self._jobs.rows).to_list()
         if not rows:
             return False
         objects = _objects(rows)
