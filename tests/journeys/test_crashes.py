@@ -11,6 +11,7 @@ import pytest
 
 from fhirserver.demo.build import Demo, register_clients, write_directory
 from fhirserver.demo.http import Caller, UnexpectedAnswer, resources_of
+from tests.journeys.conftest import wait_until
 
 WRITERS = 4
 BEFORE_THE_CRASH = 12
@@ -145,3 +146,27 @@ def test_a_second_server_does_not_take_the_data_folder_of_the_first(fresh: Any) 
 
     with pytest.raises(UnexpectedAnswer, match=r"exit [23]"):
         demo("serve", "--port", "0")
+
+
+def test_a_killed_server_goes_on_with_an_erasure_when_it_starts(fresh: Any, writers: Writers) -> None:
+    hospital, operator = fresh.demo.establishment("sainte-odile"), fresh.demo.operator
+    subject = {"reference": "Patient/erased"}
+    about = {"resourceType": "ServiceRequest", "status": "active", "intent": "order", "subject": subject}
+    record = transaction("erased")
+    record["entry"] += [{"resource": about, "request": {"method": "POST", "url": "ServiceRequest"}}] * 400
+    hospital.post(record).expect(200)
+    hospital.ask("POST", "/fhir/Patient/erased/$erase").expect(202)
+
+    fresh.kill()
+    fresh.start()
+
+    assert fresh.demo.establishment("sainte-odile").read("Patient/erased").status == 404
+    # Asked on the machine, which only looks: `$erase-status` would begin the work anew.
+    wait_until(
+        lambda: json.loads(operator.run("erase", "Patient/erased", "--status", "--json"))["status"] == "done",
+        120,
+        lambda: "the erasure is not finished",
+    )
+    removed = json.loads(operator.run("erase", "Patient/erased", "--status", "--json"))["removed"]
+    assert removed["resources"] == 402
+    assert json.loads(operator.run("verify-audit", "--json"))["intact"]
