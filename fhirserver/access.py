@@ -49,10 +49,13 @@ class Noted:
     about: tuple[str, ...] = ()
 
 
-def named(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """What an event about a resource with these facts names: the resource, and of a Binary what it hangs on."""
-    own = f"{facts['type']}/{facts['id']}"
-    return (own, *facts["related"]) if facts["type"] == "Binary" else (own,)
+def named(reference: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """What an event about a resource with these facts names: the resource, and what that gives away.
+
+    A Binary gives away what it hangs on, an event of the trail what it names itself.
+    """
+    more = {"Binary": "related", "AuditEvent": "about"}.get(reference.partition("/")[0], "")
+    return (reference, *facts.get(more, ()))
 
 
 @dataclass(slots=True)
@@ -158,7 +161,8 @@ class Access:
 
     def _note_on(self, interaction: Interaction, facts: Mapping[str, Any], decision: Decision) -> None:
         patients = tuple(subject["patient"] for subject in facts["subjects"])
-        self.note(interaction, facts["type"], facts["id"], patients, decision, visibility(facts), named(facts))
+        about = named(f"{facts['type']}/{facts['id']}", facts)
+        self.note(interaction, facts["type"], facts["id"], patients, decision, visibility(facts), about)
 
     @property
     def custodian(self) -> str | None:

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from fhirserver.access import Access, Noted, visibility
+from fhirserver.access import Access, Noted, named, visibility
 from fhirserver.store.rows import Row
 
 Labels = tuple[str, ...]
@@ -31,8 +31,8 @@ def labels_of(access: Access, interaction: str, row: Row) -> Labels:
 
 
 def told_of(row: Row) -> tuple[str, ...]:
-    """The resources that an event about a row names: the row's, and of a Binary what it hangs on."""
-    return (row.reference, *row.facts.get("related", ())) if row.type == "Binary" else (row.reference,)
+    """The resources that an event about a row names: see `access.named`."""
+    return named(row.reference, row.facts)
 
 
 def labels_refused(access: Access, noted: Noted) -> Labels:

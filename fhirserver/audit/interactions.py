@@ -57,6 +57,8 @@ _INTERACTIONS: Final[Mapping[str, tuple[str, parts.Action, parts.Role]]] = {
 }
 # At the end of an address, what reads the trail.
 _OF_THE_TRAIL: Final = frozenset({"AuditEvent", "$access-report"})
+# To whom the trail tells what the person may know.
+_CONCERNED: Final = frozenset({"patient", "representative"})
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 # A Patient in a filter: by a reference, or by an id where the name of the parameter says that it is one.
 _IN_FILTER = re.compile(
@@ -206,7 +208,10 @@ def _query_events(
     is_shared = bool(counts) and (is_including or len({patient for patient, _ in concerned}) > 1)
     asked = parts.query(cleaned, cleaned) if is_shared else whole
     caller, moment = Caller.of(access), Moment(access.now, access.request_id)
-    extra = (frozen(codes.AUDIT_LOG_USED),) if path.rpartition("/")[2] in _OF_THE_TRAIL else ()
+    is_of_trail = path.rpartition("/")[2] in _OF_THE_TRAIL
+    extra = (frozen(codes.AUDIT_LOG_USED),) if is_of_trail else ()
+    # An auditor is given events that are hidden from the person, whom a number of them would tell so.
+    is_counted = not is_of_trail or access.actor.kind in _CONCERNED
     request = parts.request(access.request_id)
     return [
         event(
@@ -218,7 +223,7 @@ def _query_events(
             if patient is None
             else (
                 asked,
-                parts.patient(patient, counts[patient, hiding]),
+                parts.patient(patient, counts[patient, hiding] if is_counted else None),
                 request,
                 *parts.sessions_of(access, patient),
             ),

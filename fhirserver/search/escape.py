@@ -24,6 +24,11 @@ def split(text: str, separator: str) -> list[str]:
     return parts
 
 
+def escape(text: str) -> str:
+    """The text as a search value that means just that."""
+    return "".join(f"\\{character}" if character in _ESCAPABLE else character for character in text)
+
+
 def unescape(text: str, parameter: str) -> str:
     """The text that was meant; a backslash before any other character is refused, naming the parameter."""
     if "\\" not in text:

@@ -24,11 +24,13 @@ from fhirserver.operations.access_report.written import TITLED, Written, parts, 
 from fhirserver.operations.operation import Given, Made, Operation, Page, Parameter, Result, Target
 from fhirserver.operations.parameters import parameters
 from fhirserver.search import expression as e
-from fhirserver.search.query import Query
+from fhirserver.search.escape import escape
+from fhirserver.search.query import Pair, Query
 from fhirserver.store import resource_store
 from fhirserver.store.resource_store import Position
 from fhirserver.store.rows import Row
 from fhirserver.store.search_values import fhir_instant
+from resources import SUPPORTED
 
 HTML: Final = "text/html"
 SPAN: Final = timedelta(days=365)
@@ -37,7 +39,8 @@ SPAN: Final = timedelta(days=365)
 _NAME = "access-report"
 # A page runs no script, loads nothing and sends nothing on.
 _GUARDS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
 
@@ -91,8 +94,15 @@ def _query(context: Context, target: Target, given: Given) -> Query:
     query = context.query("AuditEvent", pairs, after=given.after)
     if given.one("own", default=True):
         return query
-    own = context.query("AuditEvent", [("agent", f"{person},{context.access.actor.reference}")])
-    return replace(query, expression=e.All((query.expression, e.Not(own.expression))))
+    own = [context.query("AuditEvent", [one]).expression for one in _agents(person, context.access.actor.reference)]
+    return replace(query, expression=e.All((query.expression, *map(e.Not, own))))
+
+
+def _agents(person: str, caller: str) -> list[Pair]:
+    """The person and the caller as criteria; a client is no resource, and named by an identifier."""
+    if caller.partition("/")[0] in SUPPORTED:
+        return [("agent", f"{person},{caller}")]
+    return [("agent", person), ("agent:identifier", f"|{escape(caller)}")]
 
 
 def _after(rows: Sequence[Row], found: resource_store.Page) -> Position | None:

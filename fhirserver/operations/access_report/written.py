@@ -171,8 +171,8 @@ def _title(row: Row | None) -> str | None:
 
 def _name(person: dict[str, Any]) -> str | None:
     for name in person.get("name", ()):
-        said = [*name.get("given", ()), *([name["family"]] if "family" in name else [])]
-        return name.get("text") or " ".join(said) or None
+        said = [*name.get("given", ()), name.get("family")]  # a given name may be null, beside an extension
+        return name.get("text") or " ".join(part for part in said if part) or None
     return None
 
 

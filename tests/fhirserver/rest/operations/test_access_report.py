@@ -1,4 +1,4 @@
-"""`$access-report`: who saw what, for the person, who represents them and auditors; nothing that the trail hides."""
+"""`$access-report`: who saw what, for the person and auditors; nothing that the trail hides."""
 
 from __future__ import annotations
 
@@ -251,6 +251,40 @@ def test_a_page_in_html_leads_to_the_next(person: Caller, declared: str, study: 
     assert following.headers["Content-Language"] == "en"
 
 
+def test_a_client_leaves_out_its_own_reads_too(
+    auditor: Caller, operator: Caller, his: Caller, doctor: Caller, declared: str, study: str
+) -> None:
+    doctor.get(study)
+    auditor.get(f"AuditEvent?patient={declared}")
+
+    found = report(auditor, declared, "form=lines&own=false&_count=100")
+
+    assert {line["action"][0] for line in found} == {"read", "create"}
+    assert "trail" in {line["action"][0] for line in report(auditor, declared, "form=lines&_count=100")}
+    for nobody in (operator, his):
+        assert ids(nobody.get(f"{declared}/$access-report?own=false")) == []
+
+
+def test_a_representative_whose_given_name_is_not_known_is_told_by_the_rest_of_it(
+    his: Caller, caller: Callable[..., Caller]
+) -> None:
+    child = f"Patient/{his.make({'resourceType': 'Patient', 'birthDate': f'{datetime.now(UTC).year - 9}-01-01'})['id']}"
+    relationship = {"system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "MTH"}
+    unknown = {"extension": [{"url": "http://example.org/why", "valueString": "not told"}]}
+    mother = his.make(
+        {
+            "resourceType": "RelatedPerson",
+            "active": True,
+            "patient": {"reference": child},
+            "relationship": [{"coding": [relationship]}],
+            "name": [{"given": [None, "Eve"], "_given": [unknown, None], "family": "Martin"}],
+        }
+    )
+    assert caller(f"RelatedPerson/{mother['id']}", scope="user/*.rs").get(child).status_code == 200
+
+    assert report(caller(child), child)[0]["who"][0]["display"] == "Eve Martin"
+
+
 @pytest.mark.parametrize("hidden", ["label", "release"])
 def test_what_is_hidden_is_neither_told_nor_counted(
     person: Caller, doctor: Caller, his: Caller, declared: str, study: str, hidden: str, auditor: Caller
@@ -271,6 +305,36 @@ def test_what_is_hidden_is_neither_told_nor_counted(
     assert exam["id"] not in person.get(f"{declared}/$access-report?_count=100").text
     assert exam["id"] not in person.get(f"{declared}/$access-report?_format=html").text
     assert exam["id"] in auditor.get(f"{declared}/$access-report?_count=100").text
+
+
+@pytest.mark.parametrize("hidden", ["label", "release", "later"])
+def test_an_auditor_who_reads_of_a_hidden_exam_tells_the_person_nothing_of_it(
+    person: Caller, doctor: Caller, his: Caller, declared: str, hidden: str, auditor: Caller
+) -> None:
+    later = (datetime.now(UTC) + timedelta(days=30)).isoformat(timespec="seconds")
+    closed: dict[str, Any] = {
+        "label": {"meta": {"security": [{"system": LABELS, "code": "INVISIBLE_PATIENT"}]}},
+        "release": {"extension": [{"url": RELEASE, "valueInstant": later}]},
+    }
+    made = his.make(imaging_study(declared, **closed.get(hidden, {})))
+    exam = f"ImagingStudy/{made['id']}"
+    doctor.get(exam)
+    if hidden == "later":
+        his.put(exam, imaging_study(declared, id=made["id"], **closed["label"]))
+    everything = ids(auditor.get(f"AuditEvent?patient={declared}&_count=100"))
+    for id_ in everything:
+        assert auditor.get(f"AuditEvent/{id_}").status_code == 200
+    auditor.get(f"{declared}/$access-report?_count=100")
+
+    answer = person.get(f"{declared}/$access-report?form=lines&_count=100")
+
+    named = {one["reference"] for line in lines(answer) for one in line.get("resource", ())}
+    events = {one for one in named if one.startswith("AuditEvent/")}
+    assert events
+    assert {person.get(one).status_code for one in events} == {200}
+    told = [line for line in lines(answer) if line["action"] == ["trail"] and line["kind"] == ["service"]]
+    assert told
+    assert all("found" not in line for line in told)
 
 
 def test_an_exam_that_is_hidden_later_takes_its_lines_along(
