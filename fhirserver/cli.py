@@ -20,7 +20,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
@@ -47,6 +47,7 @@ BAD_NEWS, NOT_UNDERSTOOD, CANNOT_BE_HAD, UNKNOWN = 1, 2, 3, 4
 
 _READY_TIMEOUT = 60.0
 _POLL_INTERVAL = 0.05
+_SETTLED = timedelta(minutes=1)  # after which no event comes any more that belongs before
 _AT_ONCE = 1_000  # versions that one transaction removes
 
 # What a person's token covers when nothing else is asked for; what it opens is decided by consent.
@@ -520,6 +521,56 @@ def verify_audit(
                 print(f"  {fault}")
     if not verdict.is_intact:
         raise typer.Exit(BAD_NEWS)
+
+
+@app.command("export-traces")
+def export_traces(
+    since: Annotated[str, typer.Option(help="From this date or instant on.", metavar="INSTANT")],
+    until: Annotated[
+        str | None, typer.Option(help="Before this date or instant; a minute ago if not given.", metavar="INSTANT")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="A file that does not exist yet; standard output.")] = None,
+    data: DataOption = None,
+) -> None:
+    """Give the audit trail as the French national profile of traces (TDE) has it, one JSON object a line."""
+    with _opened(data) as opened:
+        from fhirserver.access import SystemAccess
+        from fhirserver.operations.trace_export import traces
+        from fhirserver.store.resource_store import ResourceStore
+
+        now = datetime.now(UTC)
+        begin = _instant_of(since, opened.config)
+        end = now - _SETTLED if until is None else _instant_of(until, opened.config)
+        try:
+            written = sys.stdout.buffer if output is None else output.open("xb")
+        except FileExistsError:
+            _fail(NOT_UNDERSTOOD, f"{output} exists already")
+        opened.note("trace-export", "audit trail", {"since": begin.isoformat(), "until": end.isoformat()})
+        store = ResourceStore(opened.database, SystemAccess.named("operator", now, "export-traces"), opened.config)
+        count = 0
+        with Progress(console=told, transient=True, disable=not told.is_terminal) as progress:
+            task = progress.add_task("Exporting traces", total=None)
+            for line in traces(store, opened.config.fhir_base, begin, end):
+                written.write(line + b"\n")
+                count += 1
+                progress.update(task, completed=count)
+        written.flush()
+        if output is not None:
+            os.fsync(written.fileno())
+            written.close()
+        told.print(f"{count} events from {begin.isoformat()} to {end.isoformat()}")
+
+
+def _instant_of(text: str, config: Config) -> datetime:
+    """The first millisecond of a FHIR date or instant."""
+    from zoneinfo import ZoneInfo
+
+    from fhirserver.search.date import interval
+
+    try:
+        return interval(text, ZoneInfo(config.zone))[0]
+    except ValueError:
+        _fail(NOT_UNDERSTOOD, f"{text} is not a date or an instant")
 
 
 def _testimony(config: Config, lines: Path | None) -> Testimony | None:

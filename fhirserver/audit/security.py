@@ -12,7 +12,9 @@ from fhirserver.audit.event import Event, event
 from fhirserver.audit.parts import Entity, Shape, frozen
 
 TokenOutcome = Literal["issued", "refused", "revoked"]
-Act = Literal["token", "client-add", "client-remove", "audit-verify", "explain", "reindex", "expunge", "erase"]
+Act = Literal[
+    "token", "client-add", "client-remove", "audit-verify", "trace-export", "explain", "reindex", "expunge", "erase"
+]
 
 _AUTHENTICATION = frozen(codes.USER_AUTHENTICATION)
 _TOKENS: Final[Mapping[TokenOutcome, tuple[tuple[str, str, str], str]]] = {
@@ -25,6 +27,7 @@ _ACTS: Final[Mapping[Act, tuple[tuple[str, str, str], tuple[str, str, str], part
     "client-add": (frozen(codes.SECURITY_ALERT), frozen(codes.SECURITY_ROLES_CHANGED), "C"),
     "client-remove": (frozen(codes.SECURITY_ALERT), frozen(codes.SECURITY_ROLES_CHANGED), "D"),
     "audit-verify": (frozen(codes.SECURITY_ALERT), frozen(codes.AUDIT_LOG_USED), "E"),
+    "trace-export": (frozen(codes.SECURITY_ALERT), frozen(codes.AUDIT_LOG_USED), "E"),
     "reindex": (frozen(codes.SECURITY_ALERT), frozen(codes.SOFTWARE_CONFIGURATION), "E"),
     "expunge": (frozen(codes.RECORD_DESTROYED), frozen(codes.RECORD_DESTROYED), "D"),
     "erase": (frozen(codes.RECORD_DESTROYED), frozen(codes.RECORD_DESTROYED), "D"),

@@ -501,6 +501,9 @@ def test_the_audit_is_intact_and_an_altered_event_is_found(tmp_path):
         assert verdict["events"] >= 1
         assert command("verify-audit").stdout.startswith("intact: ")
         with MongoClient(mongo.uri) as client:
+            lines = command("export-traces", "--since", "2020", "--until", "2100").stdout.splitlines()
+            assert {len(json.loads(line)["agent"]) for line in lines} == {2}
+            assert command("export-traces", "--since", "yesterday").exit_code == 2
             segment = client.fhirserver.audit_seals.find_one()["_id"]
             alone = json.loads(command("verify-audit", "--segment", segment, "--json").stdout)
             assert (alone["intact"], alone["segments"]) == (True, 1)
