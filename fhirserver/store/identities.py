@@ -11,7 +11,7 @@ other. What a person refused outlives an erased record here, and then under its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 # The INS by NIR and NIA, their test and demonstration ranges, and the old calculated one (FR Core, Patient.identifier).
 NATIONAL = frozenset(f"urn:oid:1.2.250.1.213.1.4.{number}" for number in (8, 9, 10, 11, 2))
+
+MOST_LINKS = 20
+"""To how many others one record may be linked."""
 
 _RECORD = "urn:fhirserver:record"
 _REFUSALS = frozenset({"opposition", "restriction"})
@@ -85,6 +88,28 @@ class Person:
             if carrier != patient
             for one in said
         ]
+
+
+def of_one_person(
+    database: Database,
+    session: ClientSession,
+    identities: Iterable[str],
+    carried_by: Callable[[Iterable[str]], Mapping[str, Collection[str]]],
+) -> tuple[set[str], dict[str, Collection[str]]]:
+    """All identities of the person who has these, and the person's records with what each carries of them now.
+
+    `carried_by` tells the latter. Records of one person are meant to carry the same, so what joins two persons joins
+    all records of both.
+    """
+    whole, records = set(identities), dict[str, Collection[str]]()
+    waiting = set(whole)
+    while waiting:
+        found = database.identities.find({"_id": {"$in": sorted(waiting)}}, {"patients": 1}, session=session)
+        met = carried_by({patient for one in found.to_list() for patient in one["patients"]} - set(records))
+        records |= met
+        waiting = {identity for carried in met.values() for identity in carried} - whole
+        whole |= waiting
+    return whole, records
 
 
 def take(

@@ -24,7 +24,15 @@ from consent.policy import Policy
 from consent.reference import literal
 from consent.request import Interaction
 from fhirserver.config import Config
-from fhirserver.errors import Conflict, Forbidden, MethodNotAllowed, NotFound, PreconditionFailed, Unprocessable
+from fhirserver.errors import (
+    Conflict,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    PreconditionFailed,
+    TooCostly,
+    Unprocessable,
+)
 from fhirserver.search.expression import Expression
 from fhirserver.search.parse import Query
 from fhirserver.store import actors, emergencies, erasure, share_links
@@ -38,7 +46,17 @@ from fhirserver.store.expunge import Condemned, Purge, condemn, remove
 from fhirserver.store.facts import absent_facts, relative, static_facts
 from fhirserver.store.grounds import Grounds
 from fhirserver.store.guard import Guard
-from fhirserver.store.identities import identities_of, linked_to, of_record, refusals, release, remembered, take
+from fhirserver.store.identities import (
+    MOST_LINKS,
+    identities_of,
+    linked_to,
+    of_one_person,
+    of_record,
+    refusals,
+    release,
+    remembered,
+    take,
+)
 from fhirserver.store.indexes import stored_event
 from fhirserver.store.integrity import Integrity
 from fhirserver.store.patient_access import SOURCES, PatientState, contribution
@@ -349,6 +367,7 @@ class Unit:
         document, local = self._next(parsed, id_, current, dicom, method, stated)
         decision = self._guard.decide(interaction, document["facts"])
         if decision.effect != "permit":
+            self._require_linked()  # it may be for what is refused on a record that the writer does not know
             if self._guard.custodian is not None and type_ != "Patient":
                 self._grounds.require_known(document)  # a stranger is not told that the patient has refused
             raise Forbidden(f"This {type_} may not be written by this client.")
@@ -556,43 +575,84 @@ class Unit:
             state.join(self._guard.custodian)
             self._renew_representatives(state, pending.after)
             kept = remembered(self._database, self._session, pending.after)
-            carried = {*identities_of(pending.after), *kept, *self._link(state, pending.after)}
+            carried = {*identities_of(pending.after), *kept, *self._link(state, pending)}
             self._identify_person(state, carried)
 
-    def _link(self, state: PatientState, resource: Mapping[str, Any] | None) -> set[str]:
-        """The identities that a record shares with those it is newly linked to, which take its own in turn.
+    def _link(self, state: PatientState, pending: _Pending) -> set[str]:
+        """The identities that a record shares with those to which it is linked.
 
-        A link that is taken away has been said: what the person refused goes on to count for both.
+        A link that is taken away has been said: what the person refused goes on to count for both. Who names another
+        record for the first time must know it (`_require_linked`). Raises TooCostly where too many are named.
         """
-        shared: set[str] = set()
-        for other in linked_to(resource):
-            if of_record(other) in state.identities or other == state.patient:
-                continue
-            self._linked.append(other)
-            joined = self._state(other)
-            shared |= {of_record(other), *joined.identities}
-            self._identify_person(joined, {of_record(other), *state.identities, *identities_of(resource)})
-        return shared
+        named = [one for one in linked_to(pending.after) if one != state.patient]
+        if len(named) > MOST_LINKS:
+            raise TooCostly(f"A Patient is linked to {MOST_LINKS} others at most.", expression="Patient.link")
+        past = pending.previous
+        before = () if not named or past is None or past.get("del") else linked_to(self._resource_of(past))
+        self._linked += [one for one in named if one not in before]
+        for other in named:
+            if of_record(other) not in state.identities:
+                self._carry(self._state(other), {of_record(other)})
+        return {of_record(other) for other in named}
+
+    def _require_linked(self) -> None:
+        """Raise Unprocessable unless the writer knows every record that is newly linked.
+
+        It is asked before anything else is told that could follow from what a person refuses on such a record.
+        """
+        for linked in self._linked:
+            if not self._is_present(linked):
+                raise Unprocessable(f"{linked} is not known.", expression="Patient.link")
 
     def _identify_person(self, state: PatientState, identities: set[str]) -> None:
-        """Let a record carry more identities of its person; one that is taken away still names the person."""
+        """Let a record carry more identities of its person; one that is taken away still names the person.
+
+        Every record that is thereby of the same person then carries the same identities.
+        """
         if identities <= set(state.identities):
             return
-        state.identities = sorted({*state.identities, *identities})
-        state.is_changed = True
-        said = refusals(state.directives)
-        known = take(self._database, self._session, state.identities, state.patient, said)
-        state.borrow(known.others(state.patient))
-        if said:
-            self._tell_refusals(state)
+        whole, carried = of_one_person(
+            self._database, self._session, {*state.identities, *identities}, self._identities_by_patient
+        )
+        others = sorted(set(carried) - {state.patient})
+        lacking = [self._state(one) for one in others if not whole <= set(carried[one])]
+        for one in lacking:
+            self._carry(one, whole)
+        state.identities, state.is_changed = sorted(whole), True
+        person = take(self._database, self._session, whole, state.patient, refusals(state.directives))
+        if any(refusals(one.directives) for one in (state, *lacking)):
+            lacking = [self._state(one) for one in others]
+        for one in (state, *lacking):
+            one.borrow(person.others(one.patient))
+
+    def _carry(self, state: PatientState, identities: Iterable[str]) -> None:
+        """Note of one record that it carries these identities, and under them what the person refuses on it."""
+        new = set(identities) - set(state.identities)
+        if new:
+            state.identities = sorted({*state.identities, *new})
+            state.is_changed = True
+            take(self._database, self._session, new, state.patient, refusals(state.directives))
+
+    def _identities_by_patient(self, patients: Iterable[str]) -> Mapping[str, Sequence[str]]:
+        """What these records carry, as this transaction will leave it."""
+        wanted = set(patients)
+        held = {one: self._states[one].identities for one in wanted & set(self._states)}
+        unread = sorted(wanted - set(held))
+        if not unread:
+            return held
+        stored = self._database.patient_access.find({"_id": {"$in": unread}}, {"identities": 1}, session=self._session)
+        return {**held, **{one["_id"]: one.get("identities", ()) for one in stored.to_list()}}
 
     def _tell_refusals(self, state: PatientState) -> None:
-        """What the person refuses on one record counts for all that carry the same national identifier."""
+        """What the person refuses on one record counts for all that are of the same person."""
         said = refusals(state.directives)
         person = take(self._database, self._session, state.identities, state.patient, said)
         for patient in sorted(person.patients - {state.patient}):
             other = self._state(patient)
-            other.borrow(take(self._database, self._session, other.identities, patient).others(patient))
+            if other.identities == state.identities:
+                other.borrow(person.others(patient))
+            else:
+                other.borrow(take(self._database, self._session, other.identities, patient).others(patient))
 
     def _renew_representatives(self, state: PatientState, resource: Mapping[str, Any] | None) -> None:
         """A corrected birth date moves the end of the representatives' authority."""
@@ -671,15 +731,13 @@ class Unit:
 
         Where that changes who somebody is, `directory` is entered, which the caller leaves after the commit.
         """
+        self._require_linked()
         for reference, pending in self._pending.items():
             if reference in self._consequences:  # what is withdrawn need not hold what it held when it was given
                 continue
             self.require_integrity(reference)
             if pending.after is not None:
                 self._grounds.check(pending.document, pending.after, is_new=pending.previous is None)
-        for linked in self._linked:
-            if not self._is_present(linked):
-                raise Unprocessable(f"{linked} is not known.", expression="Patient.link")
         changed = [state for state in self._states.values() if state.is_changed]
         writes = Writes()
         writes.insert("audit", self.events)

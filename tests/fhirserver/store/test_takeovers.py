@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from fhirserver.errors import FhirError, NotFound, Unprocessable
+from fhirserver.errors import FhirError, NotFound, TooCostly, Unprocessable
 from fhirserver.search.expression import Always
 from fhirserver.search.query import Query
+from fhirserver.store.identities import MOST_LINKS
 from fhirserver.store.resource_store import ResourceStore
 from resources.validation import check
 from tests.conftest import Region
@@ -354,6 +356,76 @@ def test_nobody_links_a_patient_whom_they_do_not_know_and_absent_looks_the_same(
         with pytest.raises(Unprocessable, match=f"^{other} is not known.$"):
             region.put(linked("decoy-2", other), by=THEIRS)
     assert region.store("Patient/not-theirs").count(EVERY) == 1
+
+
+@pytest.mark.parametrize("is_said_before", [True, False])
+def test_what_joins_two_merged_records_joins_all_that_were_merged_into_them(
+    region: Region, is_said_before: bool
+) -> None:
+    names = [f"j-{name}-{is_said_before}" for name in ("one", "into-one", "two", "into-two")]
+    for id_ in names:
+        region.put({"resourceType": "Patient", "id": id_})
+        region.put(study(f"{id_}-s", f"Patient/{id_}"))
+    one, into_one, two, into_two = names
+    if is_said_before:
+        region.put(opposition(f"Patient/{into_one}"))
+    region.put(linked(into_one, f"Patient/{one}"))
+    region.put(linked(into_two, f"Patient/{two}"))
+    region.put(linked(two, f"Patient/{one}"))
+    if not is_said_before:
+        region.put(opposition(f"Patient/{into_one}"))
+    assert [region.store(f"Patient/{id_}").count(EVERY) for id_ in names] == [0, 0, 0, 0]
+    region.put(opposition(f"Patient/{into_one}", "inactive"))
+    assert [region.store(f"Patient/{id_}").count(EVERY) for id_ in names] == [1, 1, 1, 1]
+
+
+def test_two_national_identifiers_on_one_record_join_those_that_have_either(region: Region) -> None:
+    first, second = {**INS, "value": "first"}, {**INS, "value": "second"}
+    for id_, known in (("i-first", first), ("i-second", second), ("i-both", first)):
+        region.put({"resourceType": "Patient", "id": id_, "identifier": [known]})
+        region.put(study(f"{id_}-s", f"Patient/{id_}"))
+    region.put({"resourceType": "Patient", "id": "i-both", "identifier": [first, second]})
+    region.put(opposition("Patient/i-first"))
+    for id_ in ("i-first", "i-second", "i-both"):
+        assert region.store(f"Patient/{id_}").count(EVERY) == 0
+
+
+def test_a_link_to_a_record_of_somebody_else_tells_nothing_of_its_refusals_to_the_rest_of_a_transaction(
+    region: Region,
+) -> None:
+    region.put({"resourceType": "Patient", "id": "opposed"})
+    region.put(opposition("Patient/opposed"))
+    region.put({"resourceType": "Patient", "id": "decoy-3"}, by=THEIRS)
+    exam = {"resourceType": "ImagingStudy", "status": "available", "subject": {"reference": "Patient/decoy-3"}}
+    client = region.store("Client/e2", organization=THEIRS)
+    for other in ("Patient/opposed", "Patient/never-was"):
+        decoy = linked("decoy-3", other)
+
+        def work(unit: Any, decoy: dict[str, Any] = decoy) -> None:
+            unit.update(check("Patient", json.dumps(decoy).encode()), "decoy-3")
+            unit.create(check("ImagingStudy", json.dumps(exam).encode()))
+
+        with pytest.raises(Unprocessable, match=f"^{other} is not known.$"):
+            client.transact(work)
+
+
+def test_nobody_learns_by_a_link_which_other_records_are_of_the_same_person(region: Region) -> None:
+    for id_ in ("k-shared", "k-far"):
+        region.put({"resourceType": "Patient", "id": id_})
+    region.put(linked("k-shared", "Patient/k-far"))
+    region.put({"resourceType": "Patient", "id": "k-own", "identifier": [{**INS, "value": "k"}]}, by=THEIRS)
+    region.put({**linked("k-shared", "Patient/k-far"), "identifier": [{**INS, "value": "k"}]})
+    with pytest.raises(Unprocessable, match=r"^Patient/k-far is not known\.$"):
+        region.put(linked("k-own", "Patient/k-far"), by=THEIRS)
+
+
+def test_a_patient_is_linked_to_a_bounded_number_of_others(region: Region) -> None:
+    region.put({"resourceType": "Patient", "id": "many"})
+    others = [{"other": {"reference": f"Patient/many-{each}"}, "type": "seealso"} for each in range(MOST_LINKS + 1)]
+    with pytest.raises(TooCostly):
+        region.put({"resourceType": "Patient", "id": "many", "link": others})
+    with pytest.raises(Unprocessable):
+        region.put({"resourceType": "Patient", "id": "many", "link": others[1:]})
 
 
 def test_a_link_that_stands_does_not_hinder_a_later_change(region: Region) -> None:
