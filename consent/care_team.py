@@ -1,7 +1,8 @@
 """Who is declared for a patient by a CareTeam, and who stands behind a team, a role or a group.
 
 Membership is read live: a relation names a team or an organisation, and `actor_keys` says at each request which teams,
-roles and groups the actor is in. Nothing of it descends through Organization.partOf.
+roles and groups the actor is in. Nothing of it descends through Organization.partOf, unless a region wants that; and
+never does it ascend.
 https://hl7.org/fhir/R4/careteam.html
 """
 
@@ -145,16 +146,23 @@ MembershipsOf = Callable[[frozenset[str]], list[Membership]]
 
 
 def actor_keys(
-    reference: str, organization: str | None, memberships_of: MembershipsOf, now: datetime
+    reference: str,
+    organization: str | None,
+    memberships_of: MembershipsOf,
+    now: datetime,
+    *,
+    above: frozenset[str] = frozenset(),
 ) -> frozenset[str]:
     """Return every name by which a relation or a Consent may mean the actor now.
 
     These are the actor, whom they replace in the organisation of the chosen activity, that organisation, the roles held
     in it, and the teams and groups reached through at most `NESTING` memberships. A row that names another organisation
-    does not count; a substitution is not handed on. Terminates on cycles.
+    does not count; a substitution is not handed on. `above` are the organisations of which that of the activity is a
+    part, where membership descends. Terminates on cycles.
     """
     own = _counting(memberships_of(frozenset({reference})), organization, now)
     keys = {reference} | {row["group"] for row in own if _is_person(row)} | ({organization} if organization else set())
+    keys |= above
     roles = {row["group"] for row in _counting(memberships_of(frozenset(keys)), organization, now)}
     keys |= {role for role in roles if type_of(role) == "PractitionerRole"}
     newest = frozenset(keys)
@@ -166,6 +174,21 @@ def actor_keys(
         newest = frozenset(reached - keys)
         keys |= newest
     return frozenset(keys)
+
+
+def organizations_above(organization: str | None, part_of: Callable[[str], str | None]) -> frozenset[str]:
+    """Return the organisations that an organisation is a part of, at most `NESTING` levels up, and not itself.
+
+    `part_of` tells that of which one is a part. Terminates on cycles.
+    """
+    found: list[str] = []
+    above = organization
+    while above is not None and len(found) < NESTING:
+        above = part_of(above)
+        if above is None or above == organization or above in found:
+            break
+        found.append(above)
+    return frozenset(found)
 
 
 def _counting(rows: list[Membership], organization: str | None, now: datetime) -> list[Membership]:

@@ -65,7 +65,7 @@ class Policy:
     The four policy URIs sort a Consent into its family. `implicit` is the policy that holds where no BASE Consent is in
     force; it covers `implicit_purposes`, confidentiality up to `implicit_confidentiality` and no sensitive label.
     `network` is the Organization of whose members alone this service takes anything; "" where every establishment whose
-    client the operator registered is one.
+    client the operator registered is one. `descends`: what is said of an organisation is said of its parts.
     """
 
     base: tuple[str, ...] = (
@@ -84,6 +84,7 @@ class Policy:
     implicit_confidentiality: int = 4
 
     network: str = ""
+    descends: bool = False
 
     emergency_professions: frozenset[str] = EMERGENCY_PROFESSIONS
     emergency_window: timedelta = timedelta(minutes=60)

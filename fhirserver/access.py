@@ -20,7 +20,7 @@ from consent.facts import visibility
 from consent.link import link_key
 from consent.policy import DEFAULT, Policy
 from consent.request import Actor, ActorKind, Interaction, Request, Scope
-from fhirserver.config import Config
+from fhirserver.config import Config, Switch
 from fhirserver.errors import Forbidden
 from fhirserver.store.standing import Standing
 
@@ -225,6 +225,7 @@ def policy_of(config: Config) -> Policy:
         emergency_window=timedelta(minutes=config.break_glass_minutes),
         span=span,
         network=config.network,
+        descends=config.organization_parts is Switch.ON,
         timezone=config.zone,
     )
 

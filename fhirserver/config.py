@@ -207,6 +207,11 @@ class Config:
         "FHIRSERVER_NETWORK",
         "The organisation (Organization/id) whose members alone may send; empty: every registered establishment.",
     )
+    organization_parts: Switch = _setting(
+        Switch.OFF,
+        "FHIRSERVER_ORGANIZATION_PARTS",
+        "Whether what is said of an organisation is said of its parts (Organization.partOf): 'on' or 'off'.",
+    )
     break_glass_minutes: int = _setting(
         60, "FHIRSERVER_BREAK_GLASS_MINUTES", "Minutes after which a session of break-glass ends by itself."
     )

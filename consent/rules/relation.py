@@ -19,11 +19,11 @@ def _condition(question: Question) -> Condition:
     return AllOf(CARE_KINDS, ORDINARY, related(question), base_permits(question))
 
 
-def code_of(question: Question, relation: Mapping[str, Any]) -> str:
+def code_of(_question: Question, relation: Mapping[str, Any]) -> str:
     """Return the code of the relation that opened the record."""
     if relation["kind"] == "treating":
         return "permit-treating"
-    return "permit-organisation" if relation["key"] == question.actor.organization else "permit-declared"
+    return "permit-organisation" if relation["key"].startswith("Organization/") else "permit-declared"
 
 
 RULE = Rule("relation", "permit", "subject", "permit-declared", _condition, code_of=code_of)

@@ -16,6 +16,7 @@ from typing import Any
 from consent import adherence, care_team
 from consent.documents import Affiliation, Membership
 from consent.facts import OPEN_END, OPEN_START
+from consent.reference import literal
 from fhirserver.store.database import Database, Document
 from fhirserver.store.standing import Standing
 from fhirserver.store.writes import update_of
@@ -25,7 +26,7 @@ TYPES = frozenset({"Practitioner", "PractitionerRole", "Organization", "Organiza
 
 
 # What is in a team or group, and is not named by a token: the groups of somebody, and whom they replace.
-_WITH_MEMBERSHIPS = ("CareTeam/", "Group/", "Practitioner/", "PractitionerRole/")
+_WITH_MEMBERSHIPS = ("CareTeam/", "Group/", "Organization/", "Practitioner/", "PractitionerRole/")
 
 # Actors that one process keeps at once; more than are at work in a region at one time.
 _MOST_KEPT = 20_000
@@ -110,7 +111,14 @@ def _look_up(
             found.update(_documents(database, missing))
         return [row for member in members for row in found.get(member, {}).get("rows", ())]
 
-    keys = care_team.actor_keys(reference, organization, memberships_of, now)
+    def part_of(name: str) -> str | None:
+        if name not in found:
+            found.update(_documents(database, [name]))
+        whole: str | None = found.get(name, {}).get("part_of")
+        return whole
+
+    above = care_team.organizations_above(organization, part_of) if database.descends else frozenset()
+    keys = care_team.actor_keys(reference, organization, memberships_of, now, above=above)
     own = found.get(reference, {})
     roles = [
         row for row in own.get("rows", ()) if row["group"] in keys and row["group"].startswith("PractitionerRole/")
@@ -144,23 +152,22 @@ def changes(
     before: Mapping[str, Any] | None,
     after: Mapping[str, Any] | None,
     look_up: Callable[[str], Known],
+    *,
+    is_kept: bool = True,
 ) -> list[Document]:
     """The writes to `actors` that follow from a resource's change; `before` and `after` are None where it is absent.
 
-    References in the resources are relative. `look_up` tells what is stored of a CareTeam.
+    References in the resources are relative. `look_up` tells what is stored of a CareTeam. `is_kept` says that the
+    operator keeps the resource: of what an organisation is a part, and who adheres, is not an establishment's to say.
     """
     type_ = reference.partition("/")[0]
     if type_ == "Practitioner":
         is_active = after is not None and after.get("active", True)
         return [_set(reference, {"active": is_active, "name": _name(after)})]
     if type_ == "Organization":
-        is_active = bool(after and after.get("active", True))
-        return [
-            _set(
-                reference,
-                {"types": _codings(after, "type"), "active": is_active, "name": (after or {}).get("name")},
-            )
-        ]
+        return [_set(reference, _organization(after, is_kept=is_kept))]
+    if type_ == "OrganizationAffiliation" and not is_kept:
+        return []
     if type_ == "OrganizationAffiliation":
         return _moved(reference, *map(_affiliations, (before, after)), field="networks")
     if type_ != "CareTeam":
@@ -197,6 +204,17 @@ def _rows(resource: Mapping[str, Any] | None) -> list[Document]:
         described = {"codes": _codings(resource, "code"), "specialties": _codings(resource, "specialty")}
         rows = [{**row, **described} for row in rows]
     return rows
+
+
+def _organization(resource: Mapping[str, Any] | None, *, is_kept: bool) -> Document:
+    whole = literal((resource or {}).get("partOf")) if is_kept else None
+    is_active = resource is not None and resource.get("active", True)
+    return {
+        "types": _codings(resource, "type"),
+        "active": is_active,
+        "name": (resource or {}).get("name"),
+        "part_of": whole,
+    }
 
 
 def _affiliations(resource: Mapping[str, Any] | None) -> list[Document]:

@@ -17,7 +17,7 @@ from bson.codec_options import CodecOptions
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from fhirserver.config import Config
+from fhirserver.config import Config, Switch
 from fhirserver.store.generation import Generation
 from fhirserver.store.in_flight import InFlight
 from fhirserver.store.objects import Objects
@@ -84,6 +84,8 @@ class Database:
         self.erasing = OneThread("erase")
         # What this process looked up of actors, kept while the generation stays (`actors.standing`).
         self.generation: Generation | None = None
+        # Whether what is said of an organisation is said of its parts (`actors.standing`).
+        self.descends = False
         self.standings: dict[tuple[str, str | None], tuple[int, Standing]] = {}
         self._shared: dict[tuple[str, ...], SharedRead] = {}
         # Without one the rows wait, unsealed, for the next process that has one.
@@ -177,6 +179,7 @@ def connect(uri: str, config: Config) -> Database:
     )
     database = Database(client, config.database, Objects(config))
     database.generation = Generation.of(config.data)
+    database.descends = config.organization_parts is Switch.ON
     return database
 
 

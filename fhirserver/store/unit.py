@@ -790,13 +790,18 @@ class Unit:
         return actors.Known(resource, is_member is not None)
 
     def _actor_changes(self) -> list[Document]:
-        """What follows for who somebody is; who adheres to a network is only the operator's to say."""
+        """What follows for who somebody is; some of it only where the operator keeps the resource."""
         return [
             write
             for reference, pending in self._pending.items()
             if reference.partition("/")[0] in actors.TYPES
-            if not (reference.startswith("OrganizationAffiliation/") and pending.document["facts"]["custodians"])
-            for write in actors.changes(reference, pending.before, pending.after, self._lookup)
+            for write in actors.changes(
+                reference,
+                pending.before,
+                pending.after,
+                self._lookup,
+                is_kept=not pending.document["facts"]["custodians"],
+            )
         ]
 
 

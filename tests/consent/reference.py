@@ -38,6 +38,7 @@ class World:
     records: dict[str, dict[str, Any]]
     span: str = "record"
     network: str = ""
+    descends: bool = False
 
     def of_type(self, resource_type: str) -> list[dict[str, Any]]:
         return [each for each in self.resources if each["resourceType"] == resource_type]
@@ -350,6 +351,8 @@ def names_of(asked: Asked) -> set[str]:
         return names
     if actor.organization:
         names.add(actor.organization)
+    if asked.world.descends:
+        names |= wholes_of(asked, actor.organization, depth=3)
     people = {actor.reference} | replaced_by(asked)
     names |= people
     for role in asked.world.of_type("PractitionerRole"):
@@ -361,6 +364,14 @@ def names_of(asked: Asked) -> set[str]:
         ):
             names.add(f"PractitionerRole/{role['id']}")
     return names
+
+
+def wholes_of(asked: Asked, part: str | None, depth: int) -> set[str]:
+    """Every organisation that contains the part, three levels up."""
+    for each in asked.world.of_type("Organization"):
+        if depth and f"Organization/{each['id']}" == part and (whole := ref(each.get("partOf"))):
+            return {whole} | wholes_of(asked, whole, depth - 1)
+    return set()
 
 
 def replaced_by(asked: Asked) -> set[str]:

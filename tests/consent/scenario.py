@@ -173,7 +173,7 @@ def world_of(document: Mapping[str, Any], policy: Policy) -> World:
     """Return what is stored in a scenario."""
     resources = [expand(each) for each in document.get("access", [])]
     records = {name: record(name, each, policy) for name, each in document.get("records", {}).items()}
-    return World(resources, records, policy.span, policy.network)
+    return World(resources, records, policy.span, policy.network, policy.descends)
 
 
 def _instant(text: str | datetime) -> datetime:
@@ -196,7 +196,13 @@ def build_actor(person: Mapping[str, Any], world: World, now: datetime, policy: 
 
     keys = frozenset({reference})
     if kind == "professional":
-        keys = care_team.actor_keys(reference, organization, memberships_of, now)
+        wholes = {
+            f"Organization/{each['id']}": each["partOf"]["reference"]
+            for each in world.of_type("Organization")
+            if "partOf" in each
+        }
+        above = care_team.organizations_above(organization, wholes.get) if policy.descends else frozenset()
+        keys = care_team.actor_keys(reference, organization, memberships_of, now, above=above)
     return Actor(
         kind=kind,
         reference=reference,
@@ -327,6 +333,10 @@ def _role(short: dict[str, Any]) -> dict[str, Any]:
         stated = {"url": substitution.EXTENSION, "valueReference": _reference(role.pop("replaces"))}
         role["extension"] = [stated]
     return role
+
+
+def _organization(short: dict[str, Any]) -> dict[str, Any]:
+    return {"partOf": _reference(short["of"])} if "of" in short else {}
 
 
 def _affiliation(short: dict[str, Any]) -> dict[str, Any]:
@@ -473,6 +483,7 @@ def _list(value: Any) -> list[Any]:
 _EXPANSIONS = {
     "CareTeam": _care_team,
     "PractitionerRole": _role,
+    "Organization": _organization,
     "OrganizationAffiliation": _affiliation,
     "Group": _group,
     "RelatedPerson": _related_person,

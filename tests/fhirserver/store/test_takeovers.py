@@ -188,6 +188,32 @@ def test_groups_are_reached_through_roles_and_groups_in_them(record: Region) -> 
     assert {"PractitionerRole/grouped", "Group/of-roles", "Group/of-groups"} <= keys
 
 
+def names_in(record: Region, organization: str) -> frozenset[str]:
+    return record.access("Practitioner/of-a-unit", organization=organization).actor.keys
+
+
+def test_only_the_operator_says_of_what_an_organisation_is_a_part(record: Region) -> None:
+    record.database.descends = True
+    try:
+        unit = {"resourceType": "Organization", "id": "unit", "partOf": {"reference": "Organization/e1"}}
+        record.put({**unit, "name": "unit"}, by="operator")
+        assert "Organization/e1" in names_in(record, "Organization/unit")
+        assert "Organization/unit" not in names_in(record, "Organization/e1")
+        own = {"resourceType": "Organization", "id": "e9", "name": "e9", "partOf": {"reference": "Organization/e1"}}
+        record.put(own, by="Organization/e9")
+        assert "Organization/e1" not in names_in(record, "Organization/e9")
+        record.put({"resourceType": "Organization", "id": "unit", "name": "unit"}, by="operator")
+        assert "Organization/e1" not in names_in(record, "Organization/unit")
+    finally:
+        record.database.descends = False
+
+
+def test_nothing_descends_unless_the_region_wants_it(record: Region) -> None:
+    unit = {"resourceType": "Organization", "id": "second", "name": "x", "partOf": {"reference": "Organization/e1"}}
+    record.put(unit, by="operator")
+    assert "Organization/e1" not in names_in(record, "Organization/second")
+
+
 REPLACES = "urn:fhirserver:extension:replaces"
 
 
