@@ -26,7 +26,7 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import InvalidOperation, PyMongoError
 
 from fhirserver.config import Config
-from fhirserver.errors import FhirError
+from fhirserver.errors import Unavailable
 from fhirserver.search.stored import SEPARATOR
 from fhirserver.store import actors, erasure
 from fhirserver.store.database import Database, Document
@@ -67,6 +67,7 @@ class Erasures:
         self._config = config
         self._erasures = database.erasures
         self._name = uuid.uuid4().hex
+        self._passed_over: set[str] = set()
 
     def get(self, patient: str) -> Erasure | None:
         """The erasure of that patient's record, None where there is none."""
@@ -74,11 +75,18 @@ class Erasures:
 
     def is_left(self) -> bool:
         """Whether a record is still to be removed."""
-        return self._erasures.count_documents({"status": "running"}, limit=1) > 0
+        return self._erasures.count_documents(self._left(), limit=1) > 0
+
+    def _left(self) -> Document:
+        return {"status": "running", "_id": {"$nin": sorted(self._passed_over)}}
 
     def run(self, record: Record, tell: Callable[[Erasure], None] = lambda _: None) -> None:
-        """Work, or watch another process work, until nothing is left; `tell` hears how far each erasure is."""
-        while (found := self._erasures.find_one({"status": "running"}, sort=[("asked", 1)])) is not None:
+        """Work, or watch another process work, until nothing is left; `tell` hears how far each erasure is.
+
+        One that fails for another reason than a database or object store out of reach is passed over, so that the
+        others do not wait for it; it stays locked, and whoever asks after it has it tried again.
+        """
+        while (found := self._erasures.find_one(self._left(), sort=[("asked", 1)])) is not None:
             patient = found["_id"]
             tell(Erasure.of(found))
             if self._take(patient):
@@ -86,6 +94,11 @@ class Erasures:
                     _Work(self, patient, self._name, tell).run(record)
                 except _LostError:
                     continue
+                except (PyMongoError, Unavailable, OSError):
+                    raise
+                except Exception as error:  # noqa: BLE001 - whatever failed, the others go on
+                    log.warning("an erasure cannot be finished", error=type(error).__name__)
+                    self._passed_over.add(patient)
             else:
                 time.sleep(self.pause)
 
@@ -98,7 +111,7 @@ class Erasures:
             self.run(record)
         except InvalidOperation:  # the client is closed: the process ends
             return
-        except (PyMongoError, FhirError, OSError) as error:
+        except (PyMongoError, Unavailable, OSError) as error:
             log.warning("an erasure waits for the database or the object store", error=type(error).__name__)
             time.sleep(self.pause)
 

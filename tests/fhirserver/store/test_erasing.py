@@ -176,5 +176,25 @@ def test_two_workers_do_not_count_twice(config: Config, database: Database, reco
     assert ends_told(database) == 1
 
 
+def test_one_that_cannot_be_finished_does_not_hold_up_the_others(
+    region: Region, config: Config, database: Database, record: Callable[[], Any]
+) -> None:
+    record()
+    database.instances.update_one({"_id": "1.2.0"}, {"$set": {"object": "no key of ours!"}})
+    region.put({"resourceType": "Patient", "id": "next"})
+    store = ResourceStore(database, SystemAccess.named("operator", NOW, "test"), region.config)
+    store.transact(lambda unit: unit.erase("next", BY, is_operator=True))
+    jobs = Erasures(database, config)
+    jobs.run_in_background(events_of_end).join()
+    counts_of(jobs.get("Patient/next"))
+    assert (stuck := jobs.get(PATIENT)) is not None
+    assert stuck.status == "running"
+    database.instances.update_one({"_id": "1.2.0"}, {"$set": {"object": "dicom/1.2/0"}})
+    again = Erasures(database, config)
+    database.erasures.update_one({"_id": PATIENT}, {"$unset": {"lease": ""}})
+    again.run(events_of_end)
+    assert counts_of(again.get(PATIENT)) == WHOLE
+
+
 def test_there_is_nothing_to_resume_where_nothing_was_left(config: Config, database: Database) -> None:
     assert resume(database, config) is None
