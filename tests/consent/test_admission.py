@@ -114,7 +114,7 @@ def test_who_is_only_asked_about_is_decided_on_as_who_asks():
     assert decide_apart(DOCTOR, READ, held) == decide(DOCTOR, READ, held)
     assert decide_apart(DOCTOR, READ, held).code == "permit-declared"
     assert decide_apart(stranger, READ, held) == decide(stranger, READ, held)
-    assert [one.rule for one in decide(stranger, READ, held).reasons] == ["no-relationship"]
+    assert [one.rule for one in decide(stranger, READ, held).reasons] == ["default-deny"]
     assert decide_apart(stranger, Request("read", "ETREAT", NOW), held).code == "no-relationship"
     narrow = actor("professional", "Practitioner/d", "user/Patient.rs")
     assert decide_apart(narrow, READ, held).code == "insufficient-scope"
