@@ -32,6 +32,8 @@ MOST_LINKS = 20
 """To how many others one record may be linked."""
 
 _RECORD = "urn:fhirserver:record"
+# What counts for itself, and what this server alone says (`of_record`), whoever may write it as an identifier.
+_APART = NATIONAL | {_RECORD}
 _REFUSALS = frozenset({"opposition", "restriction"})
 
 
@@ -63,7 +65,7 @@ def others_of(patient: Mapping[str, Any] | None) -> list[str]:
         {
             f"{identifier['system']}|{identifier['value']}"
             for identifier in (patient or {}).get("identifier", ())
-            if identifier.get("system") and identifier.get("system") not in NATIONAL and identifier.get("value")
+            if identifier.get("system") and identifier["system"] not in _APART and identifier.get("value")
         }
     )
 

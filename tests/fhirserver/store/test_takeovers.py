@@ -445,6 +445,17 @@ def test_nobody_learns_by_a_link_which_other_records_are_of_the_same_person(regi
         region.put(linked("k-own", "Patient/k-far"), by=THEIRS)
 
 
+def test_an_identifier_that_looks_like_a_link_is_none(region: Region) -> None:
+    for id_ in ("f-kept", "f-gone"):
+        region.put({"resourceType": "Patient", "id": id_})
+        region.put(study(f"{id_}-s", f"Patient/{id_}"))
+    region.put(linked("f-gone", "Patient/f-kept"))
+    forged = {"system": "urn:fhirserver:record", "value": "Patient/f-kept"}
+    region.put({"resourceType": "Patient", "id": "f-forged", "identifier": [forged]}, by=THEIRS)
+    region.put(opposition("Patient/f-forged"), by=THEIRS)
+    assert region.store("Patient/f-kept").count(EVERY) == region.store("Patient/f-gone").count(EVERY) == 1
+
+
 def test_a_patient_is_linked_to_a_bounded_number_of_others(region: Region) -> None:
     region.put({"resourceType": "Patient", "id": "many"})
     others = [{"other": {"reference": f"Patient/many-{each}"}, "type": "seealso"} for each in range(MOST_LINKS + 1)]
