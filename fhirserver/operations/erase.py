@@ -55,7 +55,7 @@ def begin(context: Context, id_: str, *, is_operator: bool) -> Erasure:
             context.note(audit.operation_events(access, "Patient", f"{patient}/$erase", (), named=[patient]))
         return erasure
 
-    return context.store.transact(work)
+    return context.transact(work)
 
 
 def who(access: Access) -> dict[str, Any]:

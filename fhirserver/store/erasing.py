@@ -12,6 +12,7 @@ over. The end is one transaction too, with its event in the trail.
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 import uuid
@@ -333,7 +334,10 @@ class _Work:
         return [one for one in found if one["_id"] in others and not others[one["_id"]] & present]
 
     def _binaries(self, rows: Iterable[Document]) -> list[Document]:
-        """The Binaries that these refer to, of the same establishments, which are nobody's record by themselves."""
+        """The Binaries that these refer to, of the same establishments, which are nobody's record by themselves.
+
+        Not one that another person's document has as well: it is theirs too.
+        """
         custodians: dict[str, set[str]] = {}
         for row in rows:
             if row.get("b") and b"Binary/" in row["b"]:
@@ -345,11 +349,19 @@ class _Work:
             return []
         fields = {"facts.custodians": 1, "facts.subjects": 1, "content.object": 1}
         found = self._database.resources.find({"_id": {"$in": sorted(custodians)}}, fields).to_list()
-        return [
+        loose = [
             one
             for one in found
             if not one["facts"]["subjects"] and custodians[one["_id"]].issuperset(one["facts"]["custodians"])
         ]
+        return [one for one in loose if not self._is_kept_by_another(one["_id"])]
+
+    def _is_kept_by_another(self, binary: str) -> bool:
+        """Whether a DocumentReference that is not erased has this content, in any version of it."""
+        forms = [f"location{SEPARATOR}{base}{binary}" for base in ("", f"{self._jobs.base}/")]
+        versions = [re.compile(f"^{re.escape(form)}/_history/") for form in forms]
+        named = {"t": "DocumentReference", "tk": {"$in": [*forms, *versions]}, "facts.lifecycle": {"$ne": "erased"}}
+        return self._database.resources.find_one(named, {"_id": 1}, hint=BY_VALUE) is not None
 
     def _actor_changes(self, rows: Iterable[Document]) -> list[Document]:
         """What follows for who is in which team, as if the resources had been deleted."""

@@ -155,13 +155,15 @@ def leave(
     let go of it (`release`).
     """
     lasting = [one for one in refusals(state.directives) if one["until"] > now]
-    opposed = [one for one in refusals([*state.directives, *state.borrowed]) if _is_opposition(one, now)]
     key = f"refused.{_key(state.patient)}"
+    own = _oppositions(state.directives, now)
+    opposed = own or _oppositions(state.borrowed, now)
     for identity in {*state.identities, *(others_of(resource) if opposed else ())}:
         document = database.identities.find_one({"_id": identity}, session=session) or {"patients": []}
         others = [one for one in document["patients"] if one != state.patient]
-        said = (lasting if others else []) or opposed
-        if not (said or others or len(document.get("refused", {})) > 1):
+        # What was borrowed is kept here already, by the record that it is of, which may withdraw it.
+        said = lasting if others else own if identity in state.identities else opposed
+        if not (said or others or document.get("refused", {}).keys() - {_key(state.patient)}):
             database.identities.delete_one({"_id": identity}, session=session)
             continue
         kept = {"patient": state.patient, "said": said, "custodians": custodians, "erased": now}
@@ -173,8 +175,8 @@ def leave(
         )
 
 
-def _is_opposition(directive: Document, now: datetime) -> bool:
-    return directive["family"] == "opposition" and directive["until"] > now
+def _oppositions(directives: Iterable[Document], now: datetime) -> list[Document]:
+    return [one for one in refusals(directives) if one["family"] == "opposition" and one["until"] > now]
 
 
 def remembered(database: Database, session: ClientSession, resource: Mapping[str, Any] | None) -> list[str]:

@@ -315,6 +315,26 @@ def test_nothing_of_the_person_is_left_but_an_id(his, database, config, declared
     assert his.get(reference(other)).status_code == 200
 
 
+@pytest.mark.parametrize("form", ["{}", BASE + "/{}", "{}/_history/1"])
+def test_a_content_that_another_persons_document_has_too_stays(his, declared, erased, form):
+    other = reference(his.make({"resourceType": "Patient", "name": [{"family": "Else"}]}))
+    content = his.make({"resourceType": "Binary", "contentType": "text/plain", "data": "eA=="})
+    shared = reference(content)
+    for one in (declared, other):
+        his.make(
+            {
+                "resourceType": "DocumentReference",
+                "status": "current",
+                "subject": {"reference": one},
+                "content": [{"attachment": {"url": form.format(shared), "contentType": "text/plain"}}],
+            }
+        )
+    erased(declared)
+    assert his.get(shared).status_code == 200
+    erased(other)
+    assert his.get(shared).status_code == 404
+
+
 def test_a_provenance_goes_with_the_last_of_what_it_is_about(his, declared, patient, exam, erased):
     def provenance(*targets):
         return his.make(
@@ -442,6 +462,31 @@ def test_an_opposition_outlives_the_record(his, other_his, caller, database, era
     assert told(his.post(f"{mine}/$withdraw-opposition", b""))["opposed"] is False
     assert his.post("Observation", observation(mine)).status_code == 201
     assert other_his.post("Observation", observation(again)).status_code == 201
+
+
+def test_an_opposition_that_another_record_said_ends_there(his, other_his, erased):
+    number = uuid.uuid4().hex
+    carried = {"resourceType": "Patient", "identifier": [{"system": INS, "value": number}]}
+    first, second = person_of(his, number), reference(other_his.make(carried))
+    assert other_his.post(f"{second}/$opposition", b"").status_code == 200
+    erased(first)
+    assert other_his.post("Observation", observation(second)).status_code == 403
+    assert told(other_his.post(f"{second}/$withdraw-opposition", b""))["opposed"] is False
+    other_his.put(second, {**other_his.get(second).json, "active": True})
+    for one in (second, reference(other_his.make(carried))):
+        assert other_his.post("Observation", observation(one)).status_code == 201
+
+
+def test_an_opposition_outlives_the_records_that_came_after_it(his, other_his, erased):
+    number = uuid.uuid4().hex
+    first = person_of(his, number)
+    assert his.post(f"{first}/$opposition", b"").status_code == 200
+    erased(first)
+    carried = [{"system": INS, "value": number}]
+    second = reference(other_his.make({"resourceType": "Patient", "identifier": carried}))
+    assert other_his.post(f"{second}/$erase", b"").status_code == 202
+    third = reference(other_his.make({"resourceType": "Patient", "identifier": carried}))
+    assert other_his.post("Observation", observation(third)).status_code == 403
 
 
 def test_without_an_opposition_the_person_may_come_back_under_another_id(his, database, erased):
