@@ -128,3 +128,9 @@ def test_who_is_only_asked_about_is_decided_on_by_the_policy_of_the_region():
 
     assert decide_apart(DOCTOR, READ, held, policy=closed) == decide(DOCTOR, READ, held, policy=closed)
     assert decide_apart(DOCTOR, READ, held, policy=closed).code == "not-covered-by-consent"
+
+
+def test_what_the_person_reads_of_their_own_is_audited_and_nothing_more_is_owed():
+    held = facts(record("a", {"performed": "2026-11-20"}, DEFAULT), World([], {}), DEFAULT)
+    decision = decide(PATIENT, Request("read", "PATRQT", NOW), held)
+    assert (decision.code, decision.status, decision.obligations) == ("permit-self", "permitted", ("audit-decision",))

@@ -107,6 +107,18 @@ def test_a_group_that_only_describes_has_no_members():
     assert memberships({**group, "actual": False}) == []
     assert [row["group"] for row in memberships({**group, "actual": True})] == ["Group/g"]
     assert memberships({**group, "actual": True, "active": False}) == []
+    assert memberships({"resourceType": "Group", "id": "g", "actual": True}) == []
+
+
+def test_a_member_of_a_group_is_one_for_as_long_as_it_says_in_the_zone_of_the_policy():
+    spent = {"start": "2026-11-24", "end": "2026-11-24"}
+    members = [{"entity": {"reference": "Practitioner/d"}, "period": spent}]
+    (row,) = memberships({"resourceType": "Group", "id": "g", "actual": True, "member": members})
+    assert (row["member"], row["organization"]) == ("Practitioner/d", None)
+    assert (row["from"], row["until"]) == (
+        datetime(2026, 11, 23, 23, tzinfo=UTC),
+        datetime(2026, 11, 24, 23, tzinfo=UTC),
+    )
 
 
 def test_other_types_have_no_members():

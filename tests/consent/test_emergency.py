@@ -71,6 +71,18 @@ def test_nobody_else_may_and_is_told_so_whatever_is_stored(person: dict[str, Any
         (consent(deny="anybody", status="inactive"), "permit-break-glass", "permitted"),
         (consent(deny="anybody", nested=[{"permit": "Group/g", "purpose": "BTG"}]), "permit-break-glass", "permitted"),
         (consent(deny="anybody", nested=[{"permit": "Group/x", "purpose": "BTG"}]), "btg-objection", "forbidden"),
+        (consent(deny="anybody", nested=[{"permit": "Group/g", "purpose": "TREAT"}]), "btg-objection", "forbidden"),
+        (
+            consent(deny="anybody", nested=[{"permit": "Group/g", "purpose": "BTG", "period": [None, "2026-11-23"]}]),
+            "btg-objection",
+            "forbidden",
+        ),
+        (consent(deny="anybody", nested=[{"permit": [], "purpose": "BTG"}]), "permit-break-glass", "permitted"),
+        (
+            consent(deny="anybody", purpose="BTG", nested=[{"permit": "Group/g"}]),
+            "permit-break-glass",
+            "permitted",
+        ),
         (consent(deny="Practitioner/u"), "blocked-professional", "absent"),
         (consent(deny="Organization/c"), "blocked-professional", "absent"),
         (consent(deny="Practitioner/u", purpose="TREAT"), "permit-break-glass", "permitted"),

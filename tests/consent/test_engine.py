@@ -132,6 +132,7 @@ def test_the_audience_names_whom_the_record_could_ever_be_open_to():
         TEAM,
         {"Consent": "g", "policy": "grant", "permit": "Organization/n"},
         {"Consent": "r", "policy": "restriction", "deny": "Practitioner/z"},
+        {"Consent": "b", "policy": "base", "permit": "Practitioner/q"},
         custodian="Organization/e1",
         authors=["Practitioner/r"],
     )
@@ -143,6 +144,11 @@ def test_the_audience_names_whom_the_record_could_ever_be_open_to():
         "Practitioner/x",
         "custodian:Organization/e1",
     ]
+
+
+def test_the_audience_of_a_patient_holds_every_establishment_that_keeps_exams_of_theirs():
+    document = {**held(type="Patient", custodian="Organization/e1"), "establishments": ["Organization/e2"]}
+    assert {"custodian:Organization/e1", "custodian:Organization/e2"} <= set(audience(document))
 
 
 def test_materialising_leaves_the_static_facts_as_they_were():
