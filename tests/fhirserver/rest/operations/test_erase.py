@@ -569,7 +569,7 @@ def test_a_record_that_was_linked_stays_and_none_can_be_linked_anew(his, databas
 def test_the_trail_tells_of_the_erasure_and_of_nothing_clinical(his, doctor, auditor, declared, exam, audit_of, erased):
     doctor.get(exam)
     receipt = erased(declared)
-    events = [one for one in audit_of() if one["type"]["code"] == "destroy"]
+    events = [one for one in audit_of() if one["type"]["code"] == "destroy" and declared in json.dumps(one)]
     details = [
         {detail["type"]: detail["valueString"] for detail in entity.get("detail", ())}
         for one in events
