@@ -67,7 +67,7 @@ class Grounds:
             state = self._state(patient)
             is_known = custodian in state.establishments or patient in self.identified
             opens = custodian is None or type_ in _GRANTING or state.holds(reference)
-            if not (custodian is None or is_known) or (opens and not state.is_present):
+            if state.is_erased or not (custodian is None or is_known) or (opens and not state.is_present):
                 self._note_refusal(document, patient)
                 raise Unprocessable(f"{patient} is not known.", expression=type_)
             state.join(custodian)

@@ -34,7 +34,8 @@ SOURCES = frozenset({"CareTeam", "RelatedPerson", "Consent", "ImagingStudy", "Di
 class PatientState:
     """The document of one patient while a transaction holds it.
 
-    `establishments` are those that answer for something of the patient; `is_present` says that the Patient exists.
+    `establishments` are those that answer for something of the patient; `is_present` says that the Patient exists,
+    `is_erased` that the record was erased.
     `identities` are the person's national identifiers, `borrowed` what the person refuses on other records of theirs.
     `is_changed` asks for the document to be kept, `is_stale` for the facts of the patient's resources to be completed
     anew.
@@ -47,6 +48,7 @@ class PatientState:
     is_present: bool = False
     identities: list[str] = field(default_factory=list)
     borrowed: list[Document] = field(default_factory=list)
+    is_erased: bool = False
     is_changed: bool = False
     is_stale: bool = False
 
@@ -73,6 +75,7 @@ class PatientState:
             document.get("present", False),
             document.get("identities", []),
             document.get("borrowed", []),
+            "erased" in document,
         )
 
     def replace(self, source: str, contribution: Contribution) -> None:
