@@ -182,7 +182,7 @@ def is_hidden(asked: Asked) -> bool:
     kind = asked.actor.kind
     is_early = "released" in asked.record and asked.now < asked.record["released"]
     return (
-        (kind == "professional" and "MASQUE_PS" in codes and not asked.names & set(asked.record["authors"]))
+        (kind == "professional" and "MASQUE_PS" in codes and not makers(asked) & set(asked.record["authors"]))
         or (kind in {"patient", "representative", "link"} and "INVISIBLE_PATIENT" in codes)
         or (kind == "representative" and "INVISIBLE_REPRESENTANTS_LEGAUX" in codes)
         or (kind == "link" and "RelatedPerson" in asked.actor.giver and "INVISIBLE_REPRESENTANTS_LEGAUX" in codes)
@@ -372,6 +372,11 @@ def wholes_of(asked: Asked, part: str | None, depth: int) -> set[str]:
         if depth and f"Organization/{each['id']}" == part and (whole := ref(each.get("partOf"))):
             return {whole} | wholes_of(asked, whole, depth - 1)
     return set()
+
+
+def makers(asked: Asked) -> set[str]:
+    """Under which names the actor made something: who replaces somebody only in person."""
+    return {asked.actor.reference} if replaced_by(asked) else asked.names
 
 
 def replaced_by(asked: Asked) -> set[str]:
