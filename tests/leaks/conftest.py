@@ -22,20 +22,21 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The region of the suite, built."""
     base = os.environ.get("FHIRSERVER_LEAKS_BASE")
     if base is not None:
-        yield _built(World(base, Path(os.environ["FHIRSERVER_LEAKS_DATA"])))
+        yield from _built(World(base, Path(os.environ["FHIRSERVER_LEAKS_DATA"])))
         return
     running = Running(tmp_path_factory.mktemp("leaks") / "data")
     try:
         running.start()
-        yield _built(World(running.base, running.data))
+        yield from _built(World(running.base, running.data))
     finally:
         running.stop()
 
 
-def _built(world: World) -> World:
+def _built(world: World) -> Iterator[World]:
     world.build()
     for outcome in OUTCOMES:
         for record, is_here in ((outcome.here, True), (outcome.gone, False)):
             outcome.write(world, record, is_here)
     world.sign_in(outcome.caller(world, record) for outcome in OUTCOMES for record in (outcome.here, outcome.gone))
-    return world
+    yield world
+    world.close()

@@ -24,7 +24,7 @@ from pydicom import dcmread
 
 from consent.release import EXTENSION
 from fhirserver.demo import images, resources
-from fhirserver.demo.credentials import ClientToken, Keys, Operator, PersonalToken
+from fhirserver.demo.credentials import ClientToken, Keys, PersonalToken
 from fhirserver.demo.http import Caller
 from fhirserver.demo.identifiers import local, rpps_value
 from fhirserver.demo.region import (
@@ -37,6 +37,7 @@ from fhirserver.demo.region import (
     Professional,
 )
 from fhirserver.dicomweb.imaging_study import id_of
+from tests.leaks.commands import Commands
 
 Resource = dict[str, Any]
 Change = Callable[[Resource], Resource]
@@ -259,13 +260,13 @@ class World:
 
     base: str
     data: Path
-    _operator: Operator = field(init=False)
+    _operator: Commands = field(init=False)
     _keys: Keys = field(init=False)
     _callers: dict[tuple[str, ...], Caller] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Nothing is asked yet."""
-        self._operator, self._keys = Operator(self.data), Keys(self.data)
+        self._operator, self._keys = Commands(self.data), Keys(self.data)
 
     # Callers
 
@@ -335,9 +336,14 @@ class World:
         self.client(OPERATOR).post(resources.transaction(directory)).expect(200)
 
     def sign_in(self, callers: Iterable[Caller]) -> None:
-        """Ask for the tokens of these callers, two at a time: each is a command of the operator's."""
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            list(pool.map(lambda caller: caller._token() if caller._token else None, callers))
+        """Ask for the tokens of these callers."""
+        for caller in callers:
+            if caller._token:
+                caller._token()
+
+    def close(self) -> None:
+        """Leave the operator's command line."""
+        self._operator.close()
 
     def write(
         self,

@@ -13,6 +13,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from fhirserver.app import create_app
 from fhirserver.config import Config
 from fhirserver.store.database import Database
+from fhirserver.store.generation import Generation
 from fhirserver.store.embedded import EmbeddedMongo
 from fhirserver.store.objects import Objects
 from tests.fhirserver.rest.conftest import Caller
@@ -63,15 +64,18 @@ class Hospital:
 def hospital(
     config: Config, database: Database, mongo: EmbeddedMongo, token_of: Callable[..., str]
 ) -> Iterator[Hospital]:
-    """A process that has served its first request, whose token and search parameters it keeps."""
+    """A process that has served its first request, which keeps its token, its search parameters and its standing."""
     commands = Commands()
+    Generation.begin_anew(config.data)
     with MongoClient[Any](mongo.uri, event_listeners=[commands], tz_aware=True) as client:
         watched = Database(client, config.database, Objects(config))
+        watched.generation = Generation.of(config.data)
         app = create_app(config, watched)
         caller = Caller(app.test_client(), token_of("Client/his", organization="Organization/e1"))
         caller.make(PATIENT)
         yield Hospital(caller, commands)
         watched.in_flight.close()
+    Generation.end(config.data)
 
 
 def test_a_patient_is_created_with_one_command_for_each_collection(hospital: Hospital) -> None:
