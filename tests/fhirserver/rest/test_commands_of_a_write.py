@@ -13,8 +13,8 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from fhirserver.app import create_app
 from fhirserver.config import Config
 from fhirserver.store.database import Database
-from fhirserver.store.generation import Generation
 from fhirserver.store.embedded import EmbeddedMongo
+from fhirserver.store.generation import Generation
 from fhirserver.store.objects import Objects
 from tests.fhirserver.rest.conftest import Caller
 
@@ -83,10 +83,10 @@ def test_a_patient_is_created_with_one_command_for_each_collection(hospital: Hos
     assert hospital.sent("Patient", PATIENT, 201) == written
 
 
-def test_a_national_identifier_is_taken_with_one_command_more(hospital: Hospital) -> None:
+def test_a_national_identifier_is_looked_up_and_taken_with_one_command_each(hospital: Hospital) -> None:
     sent = hospital.sent("Patient", {**PATIENT, "identifier": [NATIONAL]}, 201)
-    assert sent[0] == "findAndModify identities"
-    assert sent[1:] == ["insert audit", "insert resources", "update patient_access", "commitTransaction"]
+    assert sent[:2] == ["find identities", "findAndModify identities"]
+    assert sent[2:] == ["insert audit", "insert resources", "update patient_access", "commitTransaction"]
 
 
 def test_a_study_is_created_with_one_look_at_its_patient(hospital: Hospital) -> None:
