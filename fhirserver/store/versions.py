@@ -18,6 +18,7 @@ from typing import Any
 
 from consent.condition import Everything
 from consent.facts import PatientAccess, materialise
+from consent.release import as_label, of_labels
 from consent.request import Interaction
 from fhirserver.search.stored import VERSION
 from fhirserver.store.binary_content import whole_row
@@ -306,14 +307,13 @@ class VersionReader:
     def _permitted(self, past: Iterable[Document], present: Mapping[str, list[str]]) -> list[Document]:
         """Those whose own facts permit, with the relations and Consents of now, of resources that are `present`.
 
-        The present labels are added to their own: what tells of a version must be hidden as its resource is.
+        The present labels and release are added to their own: what tells of a version must be hidden as its resource
+        is.
         """
         asked = [one for one in past if one["r"] in present]
         self._learn({subject["patient"] for one in asked for subject in one["facts"]["subjects"]})
         return [
-            {**one, "facts": {**one["facts"], "labels": [*one["facts"]["labels"], *present[one["r"]]]}}
-            for one in asked
-            if self._holds(one["facts"])
+            {**one, "facts": _hidden_as(one["facts"], present[one["r"]])} for one in asked if self._holds(one["facts"])
         ]
 
     def permits(self, past: Document) -> bool:
@@ -373,8 +373,17 @@ def _place(document: Document) -> Place:
 
 
 def _labels(document: Document) -> list[str]:
-    labels: list[str] = document["facts"].get("labels", [])
-    return labels
+    """The labels of a row, its release among them."""
+    labels, instant = document["facts"].get("labels", []), document["facts"].get("released")
+    return [*labels, *([] if instant is None else [as_label(instant)])]
+
+
+def _hidden_as(facts: Document, present: Sequence[str]) -> Document:
+    """The facts of a version, with the labels of its resource as it is now beside its own, and the later release."""
+    labels, instant = of_labels(present)
+    stated = [one for one in (instant, facts.get("released")) if one is not None]
+    release = {"released": max(stated)} if stated else {}
+    return {**facts, "labels": [*facts["labels"], *labels], **release}
 
 
 def _rank(place: Place) -> tuple[float, str]:

@@ -102,7 +102,8 @@ def test_a_version_that_is_disclosed_is_told_to_its_patient(doctor, twice, audit
     ]
     assert len(told) == 1
     assert told[0]["detail"] == [
-        {"type": "disclosed", "valueString": "2"}
+        {"type": "disclosed", "valueString": "2"},
+        {"type": "first-access", "valueString": "true"},
     ]  # resources of theirs: the observation, and the version of the study
 
 

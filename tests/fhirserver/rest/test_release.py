@@ -117,6 +117,17 @@ def test_the_trail_stays_silent_on_what_was_hidden_later_and_then_deleted(his: C
     assert found(person, trail) == []
 
 
+@pytest.mark.parametrize("path", ["Observation/_history", "Observation/{id}/_history"])
+def test_a_feed_that_held_a_version_from_before_an_exam_was_held_back_tells_the_person_nothing_of_it(
+    his: Caller, person: Caller, declared: str, path: str
+):
+    made = his.make(observation(declared))
+    his.put(f"Observation/{made['id']}", {**observation(declared, from_now(days=1)), "id": made["id"]})
+    before = len(found(person, "AuditEvent?_count=200"))
+    assert his.get(path.format(id=made["id"]) + "?_count=200").status_code == 200
+    assert len(found(person, "AuditEvent?_count=200")) - before == 1  # that the person had asked for their trail
+
+
 @pytest.mark.parametrize(
     "extension",
     [{"valueDate": "2027-01-01"}, {"valueInstant": "2027-01-01"}, {"valueString": "tomorrow"}],

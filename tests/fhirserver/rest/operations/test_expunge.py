@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from fhirserver.store import audit_log
+from fhirserver.store import audit_verify
 from tests.fhirserver.rest.conftest import issues_of
 
 DELETED = "expungeDeletedResources=true"
@@ -157,7 +157,7 @@ def test_the_patient_is_told_and_the_chain_stays_whole(operator, database, decla
     operator.post(f"{changed}/$expunge?{PREVIOUS}", b"", X_Request_Id="expunge-1")
     events = [event for event in audit_of() if "expunge-1" in json.dumps(event)]
     assert [declared in json.dumps(event) for event in events] == [True]
-    assert audit_log.verify(database).is_intact
+    assert audit_verify.verify(database).is_intact
 
 
 def test_a_deleted_patient_stays_so_that_nobody_becomes_that_person(operator, his, database):
