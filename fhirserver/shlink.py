@@ -59,6 +59,16 @@ class Secret:
             return None
         if encoded(raw) != text:
             return None
+        return cls._of_bytes(raw)
+
+    @classmethod
+    def drawn(cls) -> tuple[str, Secret]:
+        """The text of a new address, and its secret."""
+        raw = secrets.token_bytes(_BYTES)
+        return encoded(raw), cls._of_bytes(raw)
+
+    @classmethod
+    def _of_bytes(cls, raw: bytes) -> Secret:
         return cls(_derived(raw, _FINDS).hex(), _derived(raw, _SEALS))
 
     def sealed(self, key: str) -> str:

@@ -14,9 +14,9 @@ _SET_RIGHT = frozenset({"update", "delete"})
 
 
 def _condition(question: Question) -> Condition:
-    withheld: Condition = Is("lifecycle", "withheld")
-    if question.actor.kind == "system" and question.interaction in _SET_RIGHT:
-        withheld = AllOf(withheld, Not(In("custodians", {question.actor.organization} - {None})))
+    if question.actor.kind != "system" or question.interaction not in _SET_RIGHT:
+        return In("lifecycle", {"erased", "withheld"})
+    withheld = AllOf(Is("lifecycle", "withheld"), Not(In("custodians", {question.actor.organization} - {None})))
     return AnyOf(Is("lifecycle", "erased"), withheld)
 
 

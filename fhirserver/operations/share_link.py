@@ -68,8 +68,8 @@ def make_link(context: Context, target: Target, given: Given, today: str, until:
     `today` is where the grant begins if nothing else is asked, `until` where it ends.
     """
     wanted = _wanted(context, given, today, until)
-    secret, key, name = shlink.new_secret(), shlink.new_secret(), uuid.uuid4().hex
-    address = f"{context.config.base}{shlink.PATH}/{secret}"
+    (text, secret), key, name = shlink.Secret.drawn(), shlink.new_secret(), uuid.uuid4().hex
+    address = f"{context.config.base}{shlink.PATH}/{text}"
     if len(address) > shlink.LONGEST_URL:
         raise NotSupported(f"The address of this server is too long for links of {shlink.LONGEST_URL} characters.")
     passcode = None if wanted.passcode is None else shlink.kept(wanted.passcode)
@@ -88,12 +88,10 @@ def make_link(context: Context, target: Target, given: Given, today: str, until:
             organizations=row.facts["custodians"],
         )
         written = give(context, unit, resource)
-        sealing = shlink.Secret.of(secret)
-        assert sealing is not None  # noqa: S101 - it was just drawn
         link = {
             "_id": name,
-            "digest": sealing.digest,
-            "sealed": sealing.sealed(key),
+            "digest": secret.digest,
+            "sealed": secret.sealed(key),
             "patient": patient,
             "giver": context.access.actor.reference,
             "consent": written.reference,

@@ -73,9 +73,9 @@ def blueprint(
 
 def render_error(error: FhirError) -> Response:
     """An error as JSON; of a wrong passcode, how many more there may be."""
-    body = {"error": error.diagnostics}
+    body: dict[str, object] = {"error": error.diagnostics}
     if isinstance(error, WrongPasscode):
-        body = {"remainingAttempts": error.remaining}  # type: ignore[dict-item] # the specification's word
+        body = {"remainingAttempts": error.remaining}
     return Response(orjson.dumps(body), status=error.status, headers=error.headers, content_type="application/json")
 
 

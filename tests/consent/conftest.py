@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-import consent  # noqa: F401 - so that its modules are there to be looked through
+import consent
 
 _CACHES = [
     value
     for name, module in sys.modules.items()
-    if name.partition(".")[0] == "consent"
+    if name.partition(".")[0] == consent.__name__
     for value in vars(module).values()
     if hasattr(value, "cache_clear")
 ]
